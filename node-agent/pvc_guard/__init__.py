@@ -1,0 +1,1 @@
+"""Heartbeat, lease, watchdog, killing guests; nothing else. Standard library and kazoo only."""

@@ -1,0 +1,1 @@
+"""One library a folder behind one port each. They decide nothing."""

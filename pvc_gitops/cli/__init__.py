@@ -1,0 +1,1 @@
+"""One file a noun; no decision in it."""

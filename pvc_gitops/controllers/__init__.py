@@ -1,0 +1,1 @@
+"""Loop bodies: observe, decide, act."""

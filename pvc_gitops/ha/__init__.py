@@ -1,0 +1,1 @@
+"""Fence, recover, place after a loss. Pure; never reads git."""

@@ -1,0 +1,1 @@
+"""A real cluster in containers on one machine."""

@@ -1,0 +1,1 @@
+"""The nouns: immutable values, no I/O, no clock, no chance."""

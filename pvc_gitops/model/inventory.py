@@ -1,0 +1,135 @@
+"""What was observed, with its time. Absence is explicit: None means not seen, never zero.
+
+An inventory is all that the planner knows of the world. It serialises to JSON and back without loss
+(`pvc export`, `pvc plan --inventory`); `now_s` is in whole minutes, so that two runs within a minute
+over the same observations give the same plan id (DESIGN D1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
+from pvc_gitops.model.records import Applied, Claim, PlacementRecord
+
+
+class NodeState(StrEnum):
+    """What is known of a node. Fencing adds its own states with autonomy."""
+
+    ONLINE = "online"  # its heartbeat moved within the lease
+    UNKNOWN = "unknown"  # its heartbeat stands still; its guests may be running
+    LEFT = "left"  # its guard's last word was: no guests
+    ABSENT = "absent"  # declared, never joined
+
+
+class GuestState(StrEnum):
+    """What a hypervisor says of a domain."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # created, not resumed; or halted by an I/O error
+    STOPPING = "stopping"  # was asked to shut down
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a machine reports."""
+
+    cpus: int
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFacts:
+    """A domain as its node sees it. `digest` is of the applied record that it was started from."""
+
+    state: GuestState
+    uuid: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFacts:
+    """A guest network as realised on a node. `digest` is of the applied record."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """One node's last report, and what its heartbeat says now.
+
+    `observed_at_s` is the reporter's wall clock, for display; nothing decides by comparing clocks.
+    `report_number` grows by one with each report of an incarnation.
+    """
+
+    name: NodeName
+    state: NodeState
+    incarnation: str | None
+    hardware: Hardware | None
+    guests: Mapping[VmName, GuestFacts]
+    networks: Mapping[str, NetworkFacts]
+    faults: tuple[str, ...]  # sentences: what is wrong on this node
+    report_number: int
+    observed_at_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFacts:
+    """A Ceph pool as the monitors see it."""
+
+    copies: int
+    min_copies: int
+    pgs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """An RBD image. `parent` is `pool/image@snapshot` of a clone."""
+
+    size_mib: int
+    parent: str | None
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrashFacts:
+    """An RBD image in the trash."""
+
+    id: str
+    name: str
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageFacts:
+    """Ceph as one coordinator saw it."""
+
+    health: str  # HEALTH_OK, HEALTH_WARN, HEALTH_ERR
+    checks: tuple[str, ...]  # the summaries of what is not OK
+    osds_up: int
+    osds_total: int
+    used_ratio: float
+    pools: Mapping[PoolName, PoolFacts]
+    images: Mapping[str, ImageFacts]  # by `pool/image`
+    trash: Mapping[PoolName, tuple[TrashFacts, ...]]
+    observed_at_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Everything the planner reads besides the spec."""
+
+    cluster_id: str
+    formation: int
+    now_s: int  # whole minutes
+    accepted: CommitId | None
+    target: PlanId | None
+    nodes: Mapping[NodeName, NodeFacts]
+    applied: Mapping[Address, Applied]
+    placements: Mapping[VmName, PlacementRecord]
+    claims: Mapping[Address, Claim]
+    storage: StorageFacts | None
+    planner_version: str | None  # highest that has published

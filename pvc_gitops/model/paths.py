@@ -1,0 +1,101 @@
+"""All znode names in one place (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ids import Address, NodeName, PlanId, VmName, znode_name
+
+ROOT: Final = "/pvc"
+FORMAT: Final = "/pvc/format"
+ACCEPTED: Final = "/pvc/source/accepted"
+SEEN: Final = "/pvc/source/seen"
+TARGET: Final = "/pvc/target"
+PLANS: Final = "/pvc/plans"
+NODES: Final = "/pvc/nodes"
+GUESTS: Final = "/pvc/guests"
+NETWORKS: Final = "/pvc/networks"
+OWNED: Final = "/pvc/owned"
+PLACEMENT: Final = "/pvc/placement"
+CLAIMS: Final = "/pvc/claims"
+INTENTS: Final = "/pvc/intents"
+LEDGER: Final = "/pvc/ledger"
+EPOCH: Final = "/pvc/epoch"
+ELECTION: Final = "/pvc/election"
+# Made by formation, so that nobody has to make parents later.
+SKELETON: Final = (
+    ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, INTENTS,
+    LEDGER, EPOCH, ELECTION,
+)  # fmt: skip
+
+
+def epoch(role: str) -> str:
+    return f"{EPOCH}/{role}"
+
+
+def election(role: str) -> str:
+    return f"{ELECTION}/{role}"
+
+
+def seen(node: NodeName) -> str:
+    return f"{SEEN}/{node}"
+
+
+def node(name: NodeName) -> str:
+    return f"{NODES}/{name}"
+
+
+def lease(name: NodeName) -> str:
+    return f"{NODES}/{name}/lease"
+
+
+def incarnation(name: NodeName) -> str:
+    return f"{NODES}/{name}/incarnation"
+
+
+def report(name: NodeName) -> str:
+    return f"{NODES}/{name}/report"
+
+
+def storage_report(name: NodeName) -> str:
+    """What a coordinator saw of Ceph."""
+    return f"{NODES}/{name}/storage"
+
+
+def applied(of: Address) -> str:
+    """Guests and networks have trees of their own; a node lists what it must realise."""
+    kind, _, name = of.partition("/")
+    if kind == Kind.VM:
+        return f"{GUESTS}/{name}"
+    if kind == Kind.NETWORK:
+        return f"{NETWORKS}/{name}"
+    return f"{OWNED}/{znode_name(of)}"
+
+
+def placement(vm: VmName) -> str:
+    return f"{PLACEMENT}/{vm}"
+
+
+def claim(of: Address) -> str:
+    return f"{CLAIMS}/{znode_name(of)}"
+
+
+def plan(of: PlanId) -> str:
+    return f"{PLANS}/{of}"
+
+
+def plan_head(of: PlanId) -> str:
+    return f"{PLANS}/{of}/head"
+
+
+def plan_slice(of: PlanId, node: NodeName) -> str:
+    return f"{PLANS}/{of}/slice/{node}"
+
+
+def plan_results(of: PlanId) -> str:
+    return f"{PLANS}/{of}/results"
+
+
+def plan_result(of: PlanId, step: str) -> str:
+    return f"{PLANS}/{of}/results/{step.replace('/', ':')}"

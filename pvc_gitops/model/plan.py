@@ -1,0 +1,205 @@
+"""The plan: an immutable graph of steps, each bound to a node, that leaves nothing to choose.
+
+`format: pvc-plan/1`. `id` covers everything it was computed from; `effect` covers what it does
+(addresses, actions, before and after, dispositions, blocked), so that a preview on a branch, its
+merge and its approval are recognised as the same change (DESIGN D18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pvc_gitops.model.document import Place, Value
+from pvc_gitops.model.fields import Disposition
+from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, VmName
+from pvc_gitops.model.records import Applied
+
+
+class Action(StrEnum):
+    """What happens to an address. A replacement is (DELETE, CREATE)."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    RESTORE = "restore"
+    MOVE = "move"
+    ADOPT = "adopt"
+    NONE = "none"
+
+
+class Operation(StrEnum):
+    """What a step does. The applier of the same name carries it out."""
+
+    RECORD_PUT = "record.put"  # the applied record only: cluster, node, group, secret, operator
+    RECORD_DROP = "record.drop"  # the last step of every deletion
+    POOL_CREATE = "pool.create"
+    POOL_UPDATE = "pool.update"
+    POOL_DELETE = "pool.delete"
+    IMAGE_IMPORT = "image.import"
+    IMAGE_DELETE = "image.delete"
+    DISK_CREATE = "disk.create"  # empty, or a clone of an image's snapshot
+    DISK_GROW = "disk.grow"
+    DISK_TRASH = "disk.trash"
+    NETWORK_PUT = "network.put"  # the record; nodes realise it
+    NETWORK_ENSURE = "network.ensure"  # on one node: wait until it is realised as recorded
+    NETWORK_RETIRE = "network.retire"  # the record says removing; nodes take it down
+    VM_PUT = "vm.put"  # the record and its wanted power; done when the domain shows it
+    VM_STOP = "vm.stop"  # wanted: stopped; done when the domain is gone
+    VM_RETIRE = "vm.retire"  # as stop, and the record says removing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why: a stable code, a sentence, and the place in the repository if there is one."""
+
+    code: str
+    text: str
+    place: Place | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """One changed field. `path` is dotted: `disks.root.size`."""
+
+    path: str
+    before: Value
+    after: Value
+    disposition: Disposition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What the plan does to one address."""
+
+    address: Address
+    actions: tuple[Action, ...]
+    fields: tuple[FieldChange, ...]  # of an update, sorted by path
+    before: Mapping[str, Value] | None  # the applied spec
+    after: Mapping[str, Value] | None  # the wanted spec
+    disposition: Disposition | None  # the costliest of the fields
+    downtime_s: float
+    because: tuple[Cause, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """An operation on one address by one node's agent.
+
+    `id` is readable and unique in the plan (`vm.put vm/web1`, `network.ensure network/app hv2`).
+    `pre` maps an address to the digest its applied record must have, "" where there must be none.
+    `record` is what the applied record becomes; `inputs` all else the applier needs, plain JSON.
+    """
+
+    id: str
+    address: Address
+    operation: Operation
+    node: NodeName
+    needs: tuple[str, ...]
+    pre: Mapping[Address, str]
+    record: Applied | None
+    inputs: Mapping[str, Value]
+    estimate_s: float
+    timeout_s: float
+    downtime_s: float
+    undo: str  # what a person would do to take it back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementChoice:
+    """Where a new or moved guest goes, and why nowhere else."""
+
+    vm: VmName
+    node: NodeName
+    score: float
+    rejected: Mapping[NodeName, str]  # reason
+
+
+class ItemKind(StrEnum):
+    """What a line of the report is about."""
+
+    BLOCKED = "blocked"  # refused, with the text that would allow it
+    WAITING = "waiting"  # for a claim, a restart, a node
+    HELD = "held"  # by an operator's intent
+    DRIFT = "drift"  # live differs from applied
+    ORPHAN = "orphan"  # owned, undeclared, not removed
+    WARNING = "warning"
+    NOTE = "note"  # `= used at the next rebuild`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportItem:
+    """One thing that the planner waits for or refuses."""
+
+    kind: ItemKind
+    address: Address
+    code: str
+    text: str
+    remedy: str  # the exact command or lines
+    place: Place | None
+
+
+class CapacityVerdict(StrEnum):
+    """Whether the loss of one node leaves every guest with `ha.restart` a place."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNKNOWN = "unknown"  # counted as not holding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the loss of one node would mean after this plan."""
+
+    node: NodeName
+    verdict: CapacityVerdict
+    certificate: Mapping[VmName, NodeName]  # where each guest would go
+    homeless: tuple[VmName, ...]  # the counter-example
+    spare_mib: int  # memory left over; negative: how much is missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStamp:
+    """Which report of a node the plan was made from."""
+
+    report_number: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The last line, as numbers."""
+
+    create: int
+    update: int
+    delete: int
+    blocked: int
+    waiting: int
+    downtime_s: float  # the longest of any guest
+    duration_s: float  # along the critical path
+    n1: CapacityVerdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `planner.plan` returns and ZooKeeper holds."""
+
+    id: PlanId
+    effect: str
+    parent: PlanId | None
+    planner_version: str
+    commit: CommitId | None
+    cluster_id: str
+    now_s: int
+    inventory: Mapping[NodeName, NodeStamp]
+    changes: tuple[Change, ...]  # by address
+    steps: tuple[Step, ...]  # in one topological order, ties by id
+    placement: tuple[PlacementChoice, ...]
+    report: tuple[ReportItem, ...]
+    capacity: tuple[Loss, ...]
+    summary: Summary
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.steps

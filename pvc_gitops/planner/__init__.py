@@ -1,0 +1,1 @@
+"""(spec, inventory, policy, parent) -> Plan and report. Pure; git's wishes only."""

@@ -1,0 +1,1 @@
+"""Who can host what: fit, score, place, N-1. Pure."""

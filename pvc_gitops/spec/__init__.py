@@ -1,0 +1,1 @@
+"""Documents to model: bytes in, model or Problems out."""

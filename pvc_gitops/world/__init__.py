@@ -1,0 +1,1 @@
+"""The ports through which everything touches reality."""
