@@ -8,12 +8,17 @@ import os
 import sys
 from pathlib import Path
 
-from pvc_image import base, cache, manifest
+from pvc_image import base, cache, guest, manifest
 from pvc_image.errors import ImageError
 
 HERE = Path(__file__).resolve().parent.parent
 CHECKOUT = HERE.parent
 DEFAULT_ROOT = "/var/lib/pvc-lab"
+# What builds the layers (first line) and the guest (second). systemd-container brings systemctl and nspawn.
+HOST_PACKAGES = (
+    "mmdebstrap", "debian-archive-keyring", "systemd-container", "python3-venv", "git",
+    "mtools", "syslinux", "syslinux-common",
+)
 
 
 def main() -> int:
@@ -32,10 +37,35 @@ def main() -> int:
 
 
 def build(what: str, root: Path) -> dict[str, object]:
+    """Make what is asked for, from the cache where nothing changed.
+
+    Returns:
+        For `image` and `base` {"layers": [top, ..., bottom]}, for overlayfs' `lowerdir=`;
+        for `guest` {"path", "sha256", "bytes"}; for `packages` {"packages"}.
+    """
     progress = cache.Progress()
     wanted = manifest.load(HERE / "manifest.toml")
-    base_dir = base_layer(wanted, root, progress)
-    return {"layers": [str(base_dir)]}
+    if what == "packages":
+        return {"packages": list(HOST_PACKAGES)}
+    if what == "guest":
+        return guest_image(wanted.suite, root, progress)
+    layers = [base_layer(wanted, root, progress)]
+    return {"layers": [str(layer) for layer in layers]}
+
+
+def guest_image(suite: str, root: Path, progress: cache.Progress) -> dict[str, object]:
+    """The test guest's disk image."""
+    scripts = HERE / "guest"
+    digest = guest.source_digest(suite, scripts, Path(guest.__file__))
+    made = cache.ensure(
+        root / "image" / f"guest-{digest}",
+        lambda new: guest.build(suite, scripts, new, root / "log" / f"guest-{digest}.log"),
+        f"guest {digest}",
+        progress,
+    )
+    image = made / "guest.raw"
+    sha256 = (made / "guest.raw.sha256").read_text(encoding="ascii").strip()
+    return {"path": str(image), "sha256": sha256, "bytes": image.stat().st_size}
 
 
 def base_layer(wanted: manifest.Manifest, root: Path, progress: cache.Progress) -> Path:
