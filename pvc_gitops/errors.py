@@ -119,5 +119,5 @@ class DownloadError(WorldError):
     """An image's source: unreachable, or not what its checksum says."""
 
 
-class InvariantViolation(AssertionError):  # noqa: N818  an assertion, named for what it says
+class InvariantViolation(AssertionError):
     """A bug of ours. Never caught below main."""

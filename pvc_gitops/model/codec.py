@@ -42,7 +42,7 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401  any of our values
 
 def decode(cls: type[T], value: Any) -> T:  # noqa: ANN401  JSON
     """The inverse of `encode` for one dataclass type. Raises ValueError."""
-    return cast("T", _decoder(cls)(value))
+    return cast("T", _decoder(cast("Any", cls))(value))
 
 
 @cache

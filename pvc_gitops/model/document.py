@@ -54,9 +54,7 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
 )
 
 # Lists whose items are named become maps in `Document.spec` (D19). kind -> field.
-NAMED_LISTS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
-    {Kind.VM: ("disks", "nics")}
-)
+NAMED_LISTS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType({Kind.VM: ("disks", "nics")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,9 @@ VolumeName = NewType("VolumeName", str)
 NetworkName = NewType("NetworkName", str)
 GroupName = NewType("GroupName", str)
 
-Address = NewType("Address", str)  # kind/name[/part/name], as `vm/web1/disk/root` (DESIGN section 5)
+Address = NewType(
+    "Address", str
+)  # kind/name[/part/name], as `vm/web1/disk/root` (DESIGN section 5)
 CommitId = NewType("CommitId", str)  # 40 hex digits
 PlanId = NewType("PlanId", str)  # first 16 hex digits of a SHA-256 (DESIGN D18)
 Generation = NewType("Generation", int)  # how many targets this formation has published; from 1

@@ -21,8 +21,8 @@ from pvc_gitops.model.ids import (
     NetworkName,
     NodeName,
     PoolName,
-    Vni,
     VmName,
+    Vni,
     VolumeName,
 )
 from pvc_gitops.model.units import duration_s, size_mib
@@ -466,5 +466,6 @@ class ClusterSpec:
     @property
     def nodes(self) -> Mapping[NodeName, Node]:
         return {
-            NodeName(doc.name): Node.from_spec(doc.name, doc.spec) for doc in self.of_kind(Kind.NODE)
+            NodeName(doc.name): Node.from_spec(doc.name, doc.spec)
+            for doc in self.of_kind(Kind.NODE)
         }

@@ -1,0 +1,467 @@
+"""The ports: every way in which we touch reality, in our own words.
+
+A port is a Protocol of few methods, each a domain act. Adapters implement them on the real libraries,
+`sim` implements them all in memory, and only controllers and appliers hold a `World`. Every method
+is bounded in time by its implementation and raises the WorldError of its kind when it fails; a
+StoreError, for example, from every method of Store. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pvc_gitops.model.ids import CommitId, Mac, NodeName
+from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
+
+Json = Mapping[str, Any]
+
+
+class Clock(Protocol):
+    """Time. Durations come from `monotonic_s` only; `now_s` is for people and for windows."""
+
+    def now_s(self) -> int:
+        """Wall clock, seconds since 1970."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """This machine's CLOCK_BOOTTIME; never compared across machines."""
+        ...
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamped:
+    """A record as read, and the version that a write must name."""
+
+    value: Json
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The record exists with this version; version None: it does not exist."""
+
+    path: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """A new record. Fails where one stands. Parents must exist. Ephemeral: gone with the session."""
+
+    path: str
+    value: Json
+    is_ephemeral: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """A record's new value, by compare-and-set."""
+
+    path: str
+    value: Json
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """A record's removal, by compare-and-set."""
+
+    path: str
+    version: int
+
+
+Op = Check | Create | Put | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leadership:
+    """Proof, for use in one's own transactions, of leading a role.
+
+    `checks` are the candidacy's and the epoch's: put them first into every transaction of a leader.
+    """
+
+    role: str
+    epoch: int
+    checks: tuple[Check, ...]
+
+
+class Store(Protocol):
+    """ZooKeeper. Reads may lag behind; a transaction decides."""
+
+    def read(self, path: str) -> Stamped | None: ...
+
+    def read_children(self, path: str) -> Mapping[str, Stamped]:
+        """The records one level below, by name; {} where the path does not exist."""
+        ...
+
+    def commit(self, ops: Sequence[Op]) -> None:
+        """All or nothing. Raises StoreConflict if a check fails, StoreUnavailable if the outcome
+        could not be learnt even by reading back our own nonce."""
+        ...
+
+    def sync(self) -> None:
+        """After it, reads show everything that was committed before it."""
+        ...
+
+    def is_connected(self) -> bool: ...
+
+    def lead(self, role: str, node: NodeName) -> Leadership | None:
+        """Stand for election (idempotent) and return the proof while this process leads, else None.
+
+        A new leader raises the role's epoch once."""
+        ...
+
+    def watch(self, prefix: str) -> None:
+        """From now on any change at or one level below the path wakes the process (World.wake)."""
+        ...
+
+
+# --- guests ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskAttachment:
+    """A disk in a domain. `serial` shows inside the guest and names the disk."""
+
+    name: str
+    pool: str
+    image: str
+    bus: str  # virtio-scsi, virtio-blk
+    boot: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NicAttachment:
+    """A NIC in a domain. `tap` is its interface on the node, at most 15 characters."""
+
+    name: str
+    mac: Mac
+    bridge: str
+    tap: str
+    model: str
+    mtu_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What a hypervisor needs to run a guest. `digest` is of the applied record behind it and is kept
+    in the domain's metadata, as `starts` is: the guest's own incarnation."""
+
+    name: str
+    uuid: str
+    digest: str
+    starts: int
+    vcpus: int
+    cpu_model: str
+    memory_mib: int
+    firmware: str
+    disks: tuple[DiskAttachment, ...]
+    nics: tuple[NicAttachment, ...]
+    console_log: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainFacts:
+    """A domain as found. `domain` is None for one that is not ours."""
+
+    name: str
+    uuid: str
+    state: GuestState
+    domain: Domain | None
+    reason: str  # why paused or crashed, in the hypervisor's words; ""
+
+
+class Hypervisor(Protocol):
+    """libvirt on this node. Domains are transient: a rebooted node has none."""
+
+    def domains(self) -> Mapping[str, DomainFacts]: ...
+
+    def create_paused(self, domain: Domain) -> None: ...
+
+    def resume(self, name: str) -> None: ...
+
+    def shutdown(self, name: str) -> None:
+        """Ask the guest to power off (ACPI). Returns at once."""
+        ...
+
+    def destroy(self, name: str) -> None:
+        """End it now. Returns when the process is gone; no error if it was not there."""
+        ...
+
+    def attach_nic(self, name: str, nic: NicAttachment) -> None: ...
+
+    def detach_nic(self, name: str, nic: str) -> None: ...
+
+    def attach_disk(self, name: str, disk: DiskAttachment) -> None: ...
+
+    def detach_disk(self, name: str, disk: str) -> None: ...
+
+    def mark(self, name: str, digest: str) -> None:
+        """Write the applied record's digest into a running domain after a live change."""
+        ...
+
+    def hardware(self) -> Hardware: ...
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """A managed network's bridge and VXLAN as they should be, or as found, on a node.
+
+    Interface names derive from the VNI: `br1000`, `vx1000`. `gateway` is ADDRESS/PREFIX or None. The
+    anycast MAC derives from the VNI too and is the same on every node. `digest`: the record's, kept
+    as the bridge's alias.
+    """
+
+    vni: int
+    mtu_bytes: int
+    local_address: str  # of the VXLAN end, on the cluster network
+    gateway: str | None
+    digest: str
+
+
+class Links(Protocol):
+    """The kernel's network, by netlink and nftables; only what is ours."""
+
+    def bridges(self) -> Mapping[int, Bridge]:
+        """By VNI."""
+        ...
+
+    def create(self, bridge: Bridge) -> None:
+        """Bridge, VXLAN, gateway, and the rules that keep DHCP, router advertisements and the anycast
+        MAC on this node (DESIGN section 9). Finishes what an interrupted call began."""
+        ...
+
+    def update(self, bridge: Bridge) -> None:
+        """MTU, gateway, digest of an existing one."""
+        ...
+
+    def delete(self, vni: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpHost:
+    """One NIC's reservation."""
+
+    mac: Mac
+    address: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpConfig:
+    """DHCP of one network on this node, for the NICs of its own guests only."""
+
+    vni: int
+    bridge: str
+    subnet: str
+    gateway: str | None
+    domain: str | None
+    dns_servers: tuple[str, ...]
+    mtu_bytes: int
+    hosts: tuple[DhcpHost, ...]  # sorted by MAC
+
+
+class NetworkServices(Protocol):
+    """The daemons that serve guests on this node."""
+
+    def dhcp(self) -> Mapping[int, DhcpConfig]:
+        """What runs now, by VNI; a dead daemon is not in it."""
+        ...
+
+    def serve_dhcp(self, config: DhcpConfig) -> None:
+        """Start, or take up changed hosts without losing an answer."""
+        ...
+
+    def stop_dhcp(self, vni: int) -> None: ...
+
+
+# --- storage --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CephStatus:
+    """Ceph's own health."""
+
+    health: str
+    checks: tuple[str, ...]
+    osds_up: int
+    osds_total: int
+    used_ratio: float
+
+
+class Pools(Protocol):
+    """The Ceph cluster, by rados."""
+
+    def status(self) -> CephStatus: ...
+
+    def pools(self) -> Mapping[str, PoolFacts]:
+        """Ours: those with the application rbd."""
+        ...
+
+    def create_pool(self, name: str, *, copies: int, min_copies: int, pgs: int) -> None:
+        """Idempotent; the pool is initialised for RBD and open to client.pvc afterwards."""
+        ...
+
+    def update_pool(self, name: str, *, copies: int, min_copies: int) -> None: ...
+
+    def delete_pool(self, name: str) -> None: ...
+
+    def blocklist(self) -> frozenset[str]:
+        """Entries as `ADDRESS:PORT/NONCE`; a whole address is `ADDRESS:0/0`."""
+        ...
+
+    def block(self, address: str, seconds: int) -> None: ...
+
+
+class Images(Protocol):
+    """RBD images, by rbd. Opened read-only wherever nothing is written."""
+
+    def images(self, pool: str) -> Mapping[str, ImageFacts]: ...
+
+    def trash(self, pool: str) -> tuple[TrashFacts, ...]: ...
+
+    def watchers(self, pool: str, image: str) -> tuple[str, ...]:
+        """Who has it open for writing, as `ADDRESS:PORT/NONCE`."""
+        ...
+
+    def create(self, pool: str, image: str, size_mib: int) -> None: ...
+
+    def clone(self, parent: tuple[str, str, str], pool: str, image: str, size_mib: int) -> None:
+        """`parent` is pool, image, snapshot. Grown to `size_mib` in the same act."""
+        ...
+
+    def grow(self, pool: str, image: str, size_mib: int) -> None: ...
+
+    def import_url(
+        self,
+        url: str,
+        *,
+        checksum: str,
+        image_format: str,
+        pool: str,
+        image: str,
+        progress: Callable[[float], None],
+    ) -> None:
+        """Download, verify the checksum before anything is written to the pool, convert to raw, write
+        under a temporary name, snapshot `base`, protect, rename. An interrupted call leaves nothing
+        that `images` shows under the final name, and a second call finishes. Raises DownloadError."""
+        ...
+
+    def trash_move(self, pool: str, image: str, keep_s: int) -> None: ...
+
+    def trash_restore(self, pool: str, trash_id: str, image: str) -> None: ...
+
+    def delete_image(self, pool: str, image: str) -> None:
+        """An imported image with its snapshot, refused while clones need it."""
+        ...
+
+
+# --- source ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitInfo:
+    """A commit, for people."""
+
+    commit: CommitId
+    subject: str
+    author: str
+
+
+class Repo(Protocol):
+    """This node's bare mirror of the cluster's repository."""
+
+    def fetch(self) -> CommitId:
+        """The tip of the tracked branch after a fetch, by a subprocess that is killed at its time
+        limit. Raises RepoError: unreachable, branch deleted, too large. The mirror is then as before."""
+        ...
+
+    def has(self, commit: CommitId) -> bool: ...
+
+    def is_ancestor(self, older: CommitId, newer: CommitId) -> bool: ...
+
+    def files(self, commit: CommitId) -> Mapping[str, bytes]:
+        """What is read of the tree. Raises SpecError where an entry may not lie there."""
+        ...
+
+    def info(self, commit: CommitId) -> CommitInfo: ...
+
+
+# --- this process ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """A long job: still running, or ended with a value or an error."""
+
+    is_done: bool
+    value: Any
+    error: Exception | None
+    progress: float | None
+
+
+class Jobs(Protocol):
+    """Work that may take long, off the deciding thread. Keys are chosen by the caller."""
+
+    def start(self, key: str, work: Callable[[Callable[[float], None]], Any]) -> None:
+        """Run `work(progress)`; no-op if a job of the key is known."""
+        ...
+
+    def state(self, key: str) -> JobState | None: ...
+
+    def forget(self, key: str) -> None:
+        """Drop a finished job."""
+        ...
+
+
+class Journal(Protocol):
+    """One line per transition, key=value, to the journal."""
+
+    def event(self, kind: str, **fields: object) -> None: ...
+
+
+class Notes(Protocol):
+    """A few small values that this node keeps over reboots: the highest generation it obeyed."""
+
+    def get(self, key: str) -> Json | None: ...
+
+    def put(self, key: str, value: Json) -> None:
+        """Durable when it returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which node this is, and which of its lives.
+
+    `incarnation` is what its guard has written to the store now; None before the guard has."""
+
+    node: NodeName
+    is_coordinator: bool
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything a controller may touch."""
+
+    me: Identity
+    clock: Clock
+    store: Store
+    hypervisor: Hypervisor
+    links: Links
+    services: NetworkServices
+    pools: Pools
+    images: Images
+    repo: Repo
+    jobs: Jobs
+    journal: Journal
+    notes: Notes
