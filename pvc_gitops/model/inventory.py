@@ -8,7 +8,7 @@ over the same observations give the same plan id (DESIGN D1).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
@@ -133,3 +133,6 @@ class Inventory:
     claims: Mapping[Address, Claim]
     storage: StorageFacts | None
     planner_version: str | None  # highest that has published
+    # Where the target plan puts guests that have no placement yet: a plan made while it runs must not
+    # choose again.
+    chosen: Mapping[VmName, NodeName] = field(default_factory=dict)

@@ -30,7 +30,23 @@ class Action(StrEnum):
 
 
 class Operation(StrEnum):
-    """What a step does. The applier of the same name carries it out."""
+    """What a step does. The applier of the same name carries it out.
+
+    `Step.inputs` by operation (`image` is always an RBD name, sizes are MiB):
+        pool.create pool.update   pool, copies, min_copies; create also pgs
+        pool.delete               pool
+        image.import              url, checksum, format, pool, image, snapshot
+        image.delete              pool, image, snapshot
+        disk.create               pool, image, size_mib, parent: {pool, image, snapshot} or null
+        disk.grow                 pool, image, size_mib
+        disk.trash                pool, image, keep_s
+        disk.restore              pool, image, trash_id, size_mib (grown to it if it is smaller)
+        network.ensure            digest: what the node must report; "" when the network must be gone
+        vm.put                    is_deferred: a running domain keeps what only a restart changes
+        vm.stop vm.retire         stop_timeout_s
+    All others need nothing but the record. `record.drop` of a guest drops its placement too. A disk
+    of a guest has no record of its own (`record` is None); a volume's has.
+    """
 
     RECORD_PUT = "record.put"  # the applied record only: cluster, node, group, secret, operator
     RECORD_DROP = "record.drop"  # the last step of every deletion
@@ -42,12 +58,20 @@ class Operation(StrEnum):
     DISK_CREATE = "disk.create"  # empty, or a clone of an image's snapshot
     DISK_GROW = "disk.grow"
     DISK_TRASH = "disk.trash"
+    DISK_RESTORE = "disk.restore"  # out of the trash: a name keeps its data (D6)
     NETWORK_PUT = "network.put"  # the record; nodes realise it
     NETWORK_ENSURE = "network.ensure"  # on one node: wait until it is realised as recorded
     NETWORK_RETIRE = "network.retire"  # the record says removing; nodes take it down
     VM_PUT = "vm.put"  # the record and its wanted power; done when the domain shows it
     VM_STOP = "vm.stop"  # wanted: stopped; done when the domain is gone
     VM_RETIRE = "vm.retire"  # as stop, and the record says removing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPolicy:
+    """What the planner is told besides spec and inventory. Part of the plan's id."""
+
+    planner_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +195,11 @@ class NodeStamp:
 class Summary:
     """The last line, as numbers."""
 
+    objects: int  # declared in the repository
     create: int
     update: int
     delete: int
+    restore: int
     blocked: int
     waiting: int
     downtime_s: float  # the longest of any guest
