@@ -1,0 +1,178 @@
+"""`pvc lab`: a real cluster's hardware on one machine, in containers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pvc_gitops.lab import image, preflight
+from pvc_gitops.lab.errors import LabError
+from pvc_gitops.lab.lab import Lab
+from pvc_gitops.lab.remote import RemoteMode
+from pvc_gitops.lab.topology import NETWORKS
+
+name_option = click.option(
+    "--name", default="lab", envvar="PVC_LAB_NAME", show_default=True, help="Which lab of this machine."
+)
+# Options of the command that runs inside belong to it.
+_PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+class _LabGroup(click.Group):
+    """Shows the lab's refusals as refusals, with what to do next."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except LabError as err:
+            click.echo(f"pvc lab: {err.message}", err=True)
+            click.echo(f"  {err.hint}", err=True)
+            raise click.exceptions.Exit(err.exit_code) from err
+
+
+@click.group(name="lab", cls=_LabGroup)
+def lab() -> None:
+    """Boot a real cluster in containers on this machine, and break it."""
+
+
+@lab.command()
+@name_option
+@click.option("--repo", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".",
+              show_default=True, help="The cluster's repository.")
+@click.option("--seeds", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Folder with NODE.json, the seed of each node.")
+@click.option("--debian-only", is_flag=True, help="Boot the image without our software.")
+def up(name: str, repo: Path, seeds: Path | None, debian_only: bool) -> None:
+    """Build and boot the machines that the repository's Node documents describe."""
+    lacking = preflight.missing()
+    if lacking:
+        raise LabError("this machine cannot carry a lab: " + "; ".join(lacking), hint="`pvc try` needs none of it")
+    installed = preflight.install_host_packages()
+    if installed:
+        click.echo(f"installed {', '.join(installed)}")
+    began_s = time.monotonic()
+
+    def say(text: str) -> None:
+        click.echo(f"[{time.monotonic() - began_s:6.1f} s] {text}", err=True)
+
+    def seed_for(node: str) -> bytes:
+        assert seeds is not None
+        path = seeds / f"{node}.json"
+        if not path.exists():
+            raise LabError(f"{path} is not there", hint="every node needs a seed")
+        return path.read_bytes()
+
+    here = Lab(name)
+    layers = image.layers(here.paths.root, software=not debian_only)
+    here.up(repo, seed_for=None if seeds is None else seed_for, layers=layers, say=say)
+    click.echo(f"lab {name} is up; `pvc lab status`, `pvc lab exec NODE -- CMD`, `pvc lab down`")
+
+
+@lab.command()
+@name_option
+@click.option("--wipe", is_flag=True, help="Remove the nodes' disks and the remote too.")
+def down(name: str, wipe: bool) -> None:
+    """Switch everything off; nothing stays on the host but the disks."""
+    Lab(name).down(wipe=wipe)
+
+
+@lab.command()
+@name_option
+@click.option("-o", "output", type=click.Choice(["pretty", "json"]), default="pretty")
+def status(name: str, output: str) -> None:
+    """Power, systemd's state and addresses of each node."""
+    rows = Lab(name).status()
+    if output == "json":
+        click.echo(json.dumps([asdict(row) for row in rows], default=str, indent=1))
+        return
+    if not rows:
+        raise LabError(f"there is no lab named {name}", hint="pvc lab up --repo DIR")
+    click.echo(f"{'NODE':12} {'POWER':6} {'SYSTEM':10} {'UPSTREAM':16} {'BMC':20} AGENT")
+    for row in rows:
+        agent = "yes" if row.agent_socket is not None else "no"
+        click.echo(f"{row.name:12} {row.power:6} {row.system:10} {row.address:16} {row.bmc:20} {agent}")
+
+
+@lab.command(context_settings=_PASS_THROUGH)
+@name_option
+@click.argument("node")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec(name: str, node: str, command: tuple[str, ...]) -> None:  # noqa: A001  the verb's name
+    """Run a command in NODE, or in `outside`, the client outside of the cluster; exits with its status."""
+    words = command[1:] if command[0] == "--" else command
+    sys.exit(Lab(name).call(node, words))
+
+
+@lab.command()
+@name_option
+@click.argument("node")
+@click.argument("unit", required=False)
+@click.option("-f", "follow", is_flag=True, help="Go on as lines come.")
+@click.option("-n", "lines", type=int, help="Only the last lines.")
+def log(name: str, node: str, unit: str | None, follow: bool, lines: int | None) -> None:
+    """Show NODE's journal; of a node that is off, what is on its disk."""
+    sys.exit(Lab(name).log(node, unit=unit, follow=follow, lines=lines))
+
+
+@lab.command()
+@name_option
+def facts(name: str) -> None:
+    """What belongs into the Node documents, as JSON: MACs, BMC, OSD file. Shows the BMCs' password."""
+    click.echo(json.dumps([asdict(fact) for fact in Lab(name).facts()], indent=1))
+
+
+@lab.command()
+def missing() -> None:
+    """Say what this machine lacks for a lab; exits 1 if anything."""
+    lacking = preflight.missing()
+    for line in lacking:
+        click.echo(line)
+    for package in preflight.missing_packages():
+        click.echo(f"package {package} (installed by `pvc lab up`)")
+    sys.exit(1 if lacking else 0)
+
+
+@lab.group()
+def fault() -> None:
+    """Break hardware, and mend it."""
+
+
+@fault.command()
+@name_option
+@click.argument("node")
+@click.argument("to", type=click.Choice(["off", "on", "cycle"]))
+def power(name: str, node: str, to: str) -> None:
+    """Cut NODE's power, or give it back."""
+    Lab(name).power(node, to)
+
+
+@fault.command()
+@name_option
+@click.argument("node")
+@click.argument("network", type=click.Choice([*NETWORKS, "all"]))
+@click.argument("to", type=click.Choice(["off", "on"]))
+def link(name: str, node: str, network: str, to: str) -> None:
+    """Pull or plug NODE's cable."""
+    Lab(name).link(node, tuple(NETWORKS) if network == "all" else (network,), on=to == "on")
+
+
+@fault.command()
+@name_option
+@click.argument("node")
+@click.argument("to", type=click.Choice(["off", "on"]))
+def bmc(name: str, node: str, to: str) -> None:
+    """Kill or start NODE's BMC; the node goes on."""
+    Lab(name).bmc(node, on=to == "on")
+
+
+@fault.command()
+@name_option
+@click.argument("mode", type=click.Choice([mode.value for mode in RemoteMode]))
+def git(name: str, mode: str) -> None:
+    """Make the remote unreachable for the nodes, silent, or well."""
+    Lab(name).git(RemoteMode(mode))
