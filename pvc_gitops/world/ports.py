@@ -207,6 +207,10 @@ class Hypervisor(Protocol):
 
     def hardware(self) -> Hardware: ...
 
+    def faults(self) -> tuple[str, ...]:
+        """What limits guests on this node, as sentences: no hardware virtualisation, for example."""
+        ...
+
 
 # --- networks -------------------------------------------------------------------------------------
 
@@ -227,6 +231,15 @@ class Bridge:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """One NIC of a guest that runs on this node. `address` is None on a network without IPv4."""
+
+    mac: Mac
+    address: str | None
+    tap: str
+
+
 class Links(Protocol):
     """The kernel's network, by netlink and nftables; only what is ours."""
 
@@ -244,6 +257,12 @@ class Links(Protocol):
         ...
 
     def delete(self, vni: int) -> None: ...
+
+    def set_neighbours(self, vni: int, neighbours: Sequence[Neighbour]) -> None:
+        """Make the network's neighbour, forwarding and host-route entries of this node's own guests
+        exactly these, so that a guest that never spoke is reachable and announced. Entries of a tap
+        that is not there yet are left out. No error if the bridge is not there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
