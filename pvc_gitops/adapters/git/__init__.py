@@ -1,0 +1,1 @@
+"""Git through pygit2: the mirror of a node, a person's checkout, a commit's tree."""
