@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from pvc_image import base, cache, guest, manifest
+from pvc_image import base, cache, guest, manifest, software, source
 from pvc_image.errors import ImageError
 
 HERE = Path(__file__).resolve().parent.parent
@@ -50,7 +50,23 @@ def build(what: str, root: Path) -> dict[str, object]:
     if what == "guest":
         return guest_image(wanted.suite, root, progress)
     layers = [base_layer(wanted, root, progress)]
+    if what == "image":
+        layers.insert(0, software_layer(wanted, layers[0], root, progress))
     return {"layers": [str(layer) for layer in layers]}
+
+
+def software_layer(
+    wanted: manifest.Manifest, base_dir: Path, root: Path, progress: cache.Progress
+) -> Path:
+    """Our software over the base layer."""
+    digest = source.digest(CHECKOUT, wanted.base_digest(), wanted.vendored_digest(), *wanted.product_packages)
+    made = cache.ensure(
+        root / "image" / f"software-{digest}",
+        lambda new: software.build(wanted, CHECKOUT, base_dir, digest, root, new, progress),
+        f"software {digest}",
+        progress,
+    )
+    return made / "upper"
 
 
 def guest_image(suite: str, root: Path, progress: cache.Progress) -> dict[str, object]:

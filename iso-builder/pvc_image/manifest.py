@@ -43,6 +43,7 @@ class Manifest:
     components: tuple[str, ...]
     variant: str
     packages: tuple[str, ...]
+    product_packages: tuple[str, ...]   # those that our own package depends on: all groups but `base`
     masked: tuple[str, ...]
     disabled: tuple[str, ...]
     enabled: tuple[str, ...]
@@ -52,7 +53,7 @@ class Manifest:
     def base_digest(self) -> str:
         """Names the base layer: equal contents, equal digest; reasons and order do not count."""
         content = asdict(self)
-        del content["vendored"]
+        del content["vendored"], content["product_packages"]
         content["files"] = {file.path: file.content for file in self.files}
         return _digest({"recipe": BASE_RECIPE, **content})
 
@@ -91,6 +92,9 @@ def parse(text: str) -> Manifest:
         components=tuple(raw["components"]),
         variant=raw["variant"],
         packages=tuple(sorted(names)),
+        product_packages=tuple(
+            sorted(name for group, members in groups.items() if group != "base" for name in members)
+        ),
         masked=tuple(sorted(units["masked"])),
         disabled=tuple(sorted(units["disabled"])),
         enabled=tuple(sorted(units["enabled"])),

@@ -108,14 +108,21 @@ def _wait_for_own_network(pid: int) -> None:
 def _start(
     node: Node, hardware: NodeHardware, netns_pid: int, group: Path
 ) -> subprocess.Popen[bytes]:
+    netns = f"/proc/{netns_pid}/ns/net"
     argv = [
-        "systemd-nspawn", "-D", str(node.paths.merged), "--boot", "-M", node.name,
+        # nspawn itself is started in the network of its machine: /sys shows the cards of whoever mounts it.
+        "nsenter", f"--net={netns}", "--", "systemd-nspawn", "-D", str(node.paths.merged), "--boot", "-M", node.name,
         "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=@known",
         "--bind=/dev/net/tun", "--bind=/dev/fuse", "--resolv-conf=off", "--timezone=off",
         "--link-journal=no", "--kill-signal=SIGRTMIN+3", f"--uuid={hardware.system_uuid}",
-        f"--network-namespace-path=/proc/{netns_pid}/ns/net",
+        f"--network-namespace-path={netns}",
     ]
-    env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    env = {
+        **os.environ,
+        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+        # Only /proc/sys/net. With "1" udev in the node makes the host's devices appear in /dev.
+        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+    }
     # Two machines in one control group would share one tree of slices. The helper joins the group, then becomes
     # nspawn: done in a child of ours it would need code between fork and exec.
     join = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(group / "cgroup.procs"), *argv]

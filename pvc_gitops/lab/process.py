@@ -108,7 +108,10 @@ class PidFile:
             pid = int(self._path.read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return None
-        return pid if self._mark in command_line(pid) else None
+        said = command_line(pid)
+        # Empty also while the process is just becoming another program: only its state tells that from death.
+        is_ours = self._mark in said or (said == b"" and not is_dead(pid))
+        return pid if is_ours else None
 
     def forget(self) -> None:
         """Remove the file."""
@@ -131,6 +134,15 @@ def command_line(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process is gone or only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
 def send(pid: int, number: signal.Signals) -> None:
