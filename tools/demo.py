@@ -1,0 +1,202 @@
+"""What ./demo plays: a cluster from nothing to running guests, then a change, on the real stack.
+
+It only calls commands that a person would type, and shows what they print. Where containers cannot run it plays
+the same story in the simulated world and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+PVC = HOME / ".venv" / "bin" / "pvc"
+CLONE = HOME / "lab" / "my-cluster"
+STAGES = 6
+GUESTS_TIMEOUT_S = 240  # six emulated guests on two cores
+PING_TIMEOUT_S = 30
+
+
+class DemoError(Exception):
+    """A stage did not come to its end."""
+
+
+def run(*argv: str | Path, timeout_s: float = 900, quiet: bool = False, ok: tuple[int, ...] = (0,)) -> str:
+    """Run a command; its output, which is also shown unless quiet."""
+    words = [str(word) for word in argv]
+    if not quiet:
+        shown = " ".join(words).replace(str(PVC), "pvc").replace(f"{CLONE}", str(CLONE.relative_to(HOME)))
+        print(f"  $ {shown}", flush=True)
+    done = subprocess.run(
+        words, cwd=HOME, capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
+    )
+    said = done.stdout + done.stderr
+    if not quiet and said.strip():
+        print("".join(f"    {line}\n" for line in said.rstrip().splitlines()), end="", flush=True)
+    if done.returncode not in ok:
+        raise DemoError(f"`{' '.join(words)}` ended with {done.returncode}: {said.strip()[-2000:]}")
+    return done.stdout
+
+
+def pvc(*argv: str | Path, **options: object) -> str:
+    return run(PVC, *argv, **options)  # type: ignore[arg-type]  the options are run's own
+
+
+def in_clone(*argv: str | Path, **options: object) -> str:
+    return pvc(argv[0], "--repo", CLONE, *argv[1:], **options)
+
+
+@contextmanager
+def stage(number: int, name: str, what: str) -> Iterator[None]:
+    print(f"[{number}/{STAGES}] {name:10} {what}", flush=True)
+    began = time.monotonic()
+    yield
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    print(f"[{number}/{STAGES}] {name:10} {'done':58} {minutes}:{seconds:02d}", flush=True)
+
+
+def status() -> dict[str, object]:
+    answer: dict[str, object] = json.loads(in_clone("status", "-o", "json", quiet=True))
+    return answer
+
+
+def git(*argv: str) -> str:
+    identity = ("-c", "user.name=ann", "-c", "user.email=ann@lab.example")
+    return run("git", "-C", CLONE, *identity, *argv)
+
+
+def wait_for_guests(names: set[str]) -> None:
+    end = time.monotonic() + GUESTS_TIMEOUT_S
+    while True:
+        guests = status()["guests"]
+        assert isinstance(guests, dict)
+        running = {name for name, guest in guests.items() if guest["state"] == "running"}
+        if running == names == set(guests):
+            return
+        if time.monotonic() > end:
+            raise DemoError(f"running: {sorted(running)}; wanted: {sorted(names)}; see `pvc status`")
+        time.sleep(1)
+
+
+def owner(guest: str) -> str:
+    guests = status()["guests"]
+    assert isinstance(guests, dict)
+    return str(guests[guest]["owner"])
+
+
+def marker(guest: str) -> str:
+    """The line that the guest prints on its console when it is up; waits for it."""
+    path = f"/var/log/libvirt/pvc/{guest}.log"
+    end = time.monotonic() + GUESTS_TIMEOUT_S
+    while True:
+        text = pvc("lab", "exec", owner(guest), "--", "cat", path, quiet=True, ok=(0, 1))
+        found = re.findall(rf"PVC-GUEST-READY hostname={re.escape(guest)}\b.*", text)
+        if found:
+            return str(found[-1]).strip()
+        if time.monotonic() > end:
+            raise DemoError(f"{guest} printed no marker on its console; pvc lab exec {owner(guest)} -- cat {path}")
+        time.sleep(1)
+
+
+def ping_across() -> str:
+    """One guest asked over HTTP, from its own node, to ping another on another node."""
+    source = "web1"
+    target = next(name for name in ("web2", "web3", "app1") if owner(name) != owner(source))
+    where = {name: re.search(r"address=(\S+)", marker(name)) for name in (source, target)}
+    addresses = {name: match.group(1) for name, match in where.items() if match}
+    end = time.monotonic() + PING_TIMEOUT_S
+    while True:
+        url = f"http://{addresses[source]}/ping/{addresses[target]}"
+        answer = pvc("lab", "exec", owner(source), "--", "curl", "-s", "-m", "5", url, quiet=True, ok=tuple(range(256)))
+        if '"ok":true' in answer.replace(" ", ""):
+            return f"{source} on {owner(source)} pings {target} on {owner(target)} ({addresses[target]}): {answer.strip()}"
+        if time.monotonic() > end:
+            raise DemoError(f"{source} cannot ping {target}: {answer!r}")
+        time.sleep(1)
+
+
+def a_change() -> None:
+    """One guest more, one with more memory, one removed: pushed, planned, applied."""
+    vms = CLONE / "vms"
+    (vms / "web4.yaml").write_text(
+        (vms / "app1.yaml").read_text(encoding="utf-8").replace("app1", "web4"), encoding="utf-8"
+    )
+    db1 = (vms / "db1.yaml").read_text(encoding="utf-8")
+    changed = re.sub(r"(?m)^  memory: .*$", "  memory: 128MiB\n  reboot_for_changes: now", db1)
+    if changed == db1:
+        raise DemoError("vms/db1.yaml has no memory line to change")
+    (vms / "db1.yaml").write_text(re.sub(r"(?m)^  reboot_for_changes: (?!now).*\n", "", changed), encoding="utf-8")
+    (vms / "app2.yaml").unlink()
+    in_clone("validate")
+    in_clone("plan", ok=(2,))
+    git("add", "--all")
+    git("commit", "--quiet", "-m", "web4: new; db1: more memory; app2: removed")
+    git("push", "--quiet")
+    in_clone("apply", "--yes")
+
+
+def real() -> None:
+    with stage(2, "image", "Debian 13 root file system and the tiny guest (built once, kept)"):
+        pvc("lab", "image", timeout_s=3600)
+    with stage(3, "nodes", "hv1 hv2 hv3: containers, three switches, a BMC each, a git remote"):
+        pvc("lab", "up", "--repo", CLONE, "--no-wait")
+    with stage(4, "cluster", "the nodes form it by themselves: ZooKeeper, Ceph, libvirt, EVPN"):
+        pvc("lab", "wait", "--repo", CLONE)
+        pvc("lab", "exec", "hv1", "--", "ceph", "health")
+    with stage(5, "guests", "web1 web2 web3 db1 app1 app2 from the repository"):
+        in_clone("apply", "--yes")
+        names = {path.stem for path in (CLONE / "vms").glob("*.yaml")}
+        wait_for_guests(names)
+        for name in sorted(names):
+            print(f"    {owner(name)}  {marker(name)}")
+        if len({owner(name) for name in names}) < 2:
+            raise DemoError("all guests run on one node")
+        print(f"    {ping_across()}")
+    with stage(6, "a change", "+ vm/web4, ~ vm/db1 more memory, - vm/app2"):
+        a_change()
+        wait_for_guests({"web1", "web2", "web3", "web4", "db1", "app1"})
+        in_clone("plan")
+        in_clone("status")
+
+
+def simulated(missing: str) -> None:
+    print(f"A real cluster cannot run here: {missing}.\nThe same story in the simulated world (`pvc try`):\n")
+    for number in range(2, STAGES):
+        print(f"[{number}/{STAGES}] simulated")
+    script = "plan\npush\nwait 120\nstatus\ndemo-change\nplan\npush\nwait 60\nstatus\nplan\nquit\n"
+    subprocess.run([str(PVC), "try"], input=script, text=True, check=True, cwd=HOME)
+
+
+def main() -> int:
+    began = time.monotonic()
+    missing = sys.argv[1] if len(sys.argv) > 1 else ""
+    try:
+        if missing:
+            simulated(missing)
+        else:
+            real()
+    except DemoError as error:
+        print(f"error: {error}\n       what was built stays up to look at: pvc lab status; undo: ./demo --down")
+        return 1
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    print(f"Ready in {minutes}:{seconds:02d}.")
+    if not missing:
+        print(
+            "Your turn (the lab stays up, guests are tiny and emulated):\n"
+            "  . ./env; cd lab/my-cluster; $EDITOR vms/web1.yaml; pvc plan\n"
+            "  git commit -am 'my first change' && pvc apply --push\n"
+            "  pvc lab fault power hv2 off; pvc status     # a silent node is shown unknown: its guests wait for it\n"
+            "                                              # until autonomy comes; pvc lab fault power hv2 on\n"
+            "Undo everything: ./demo --down"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
