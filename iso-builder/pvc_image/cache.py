@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from pvc_image.errors import ImageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -48,7 +50,11 @@ def ensure(target: Path, build: Callable[[Path], None], name: str, progress: Pro
         new.mkdir()
         began_s = time.monotonic()
         progress.say(f"{name}: building")
-        build(new)
+        try:
+            build(new)
+        except ImageError:
+            shutil.rmtree(new)      # its digest may never come again, and nobody would remove it
+            raise
         os.sync()       # a power cut after the rename must not leave a whole name on half a layer
         new.rename(target)
         progress.say(f"{name}: built in {time.monotonic() - began_s:.1f} s")

@@ -30,4 +30,4 @@ for requirement in metadata.requires("pvc-gitops") or []:
         continue
     if least and numbers(found) < numbers(least):
         print(f"{name}: pyproject.toml asks for {least} or newer, Debian has {found}")
-sys.exit("\n".join(problems))
+sys.exit("\n".join(problems) or 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvc_image import deb, wheels
+from pvc_image.errors import ImageError
 from pvc_image.process import output, run
 
 if TYPE_CHECKING:
@@ -61,5 +62,15 @@ def install(base: Path, new: Path, package: Path) -> None:
         print(f"{REMARK}{line}")
 
 
+def main() -> int:
+    """The part of `build` that runs in a mount name space of its own."""
+    try:
+        install(*(Path(word) for word in sys.argv[1:]))
+    except ImageError as err:
+        print(err.problem)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    install(*(Path(word) for word in sys.argv[1:]))
+    sys.exit(main())
