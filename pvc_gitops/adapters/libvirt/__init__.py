@@ -1,0 +1,1 @@
+"""libvirt and QEMU on this node: the domain's XML (pure), the hypervisor, the test of KVM."""

@@ -1,0 +1,283 @@
+"""The Hypervisor port on libvirt (qemu:///system). Domains are transient: a rebooted node has none.
+
+Every call is bounded twice: libvirt's keepalive ends a connection to a daemon that is silent, and our
+own limit leaves a call behind that does not return (`adapters.bounded`), so that a hung libvirtd
+costs an error and not the agent. A connection that died is made anew by the next call; a restart of
+libvirtd touches no guest and is not noticed above.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from xml.etree import ElementTree as ET
+
+import libvirt
+
+from pvc_gitops.adapters.bounded import Bounded, TimeLimitError
+from pvc_gitops.adapters.libvirt import xml
+from pvc_gitops.adapters.libvirt.kvm import Acceleration
+from pvc_gitops.errors import HypervisorError
+from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.world import names
+from pvc_gitops.world.ports import DiskAttachment, Domain, DomainFacts, NicAttachment
+
+T = TypeVar("T")
+
+URI: Final = "qemu:///system"
+KEEPALIVE_S: Final = 2  # with 3 misses a silent daemon is given up after 8 s
+KEEPALIVE_MISSES: Final = 3
+ASK_LIMIT_S: Final = 10.0  # questions and small changes: milliseconds at rest
+# QEMU opens its disks while it is created; after a power cut elsewhere RBD took 8.4 s (measured).
+CREATE_LIMIT_S: Final = 60.0
+DESTROY_LIMIT_S: Final = 45.0  # libvirt itself waits 15 s for SIGTERM and 15 s for SIGKILL
+UNPLUG_LIMIT_S: Final = 8.0  # a booted Linux lets go within one second
+UNPLUG_POLL_S: Final = 0.1
+VHOST: Final = "/dev/vhost-net"
+
+_STATES: Final = {
+    libvirt.VIR_DOMAIN_RUNNING: GuestState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: GuestState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: GuestState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: GuestState.STOPPING,
+    libvirt.VIR_DOMAIN_SHUTOFF: GuestState.STOPPING,  # a transient one: gone in a moment
+    libvirt.VIR_DOMAIN_CRASHED: GuestState.CRASHED,
+    libvirt.VIR_DOMAIN_NOSTATE: GuestState.CRASHED,
+}
+_PAUSED: Final = {
+    libvirt.VIR_DOMAIN_PAUSED_UNKNOWN: "unknown",
+    libvirt.VIR_DOMAIN_PAUSED_USER: "not resumed",
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: "migration",
+    libvirt.VIR_DOMAIN_PAUSED_SAVE: "saving",
+    libvirt.VIR_DOMAIN_PAUSED_DUMP: "dumping",
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: "I/O error",
+    libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: "watchdog",
+    libvirt.VIR_DOMAIN_PAUSED_FROM_SNAPSHOT: "snapshot",
+    libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN: "shutting down",
+    libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT: "snapshot",
+    libvirt.VIR_DOMAIN_PAUSED_CRASHED: "guest crashed",
+    libvirt.VIR_DOMAIN_PAUSED_STARTING_UP: "starting up",
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY: "migration",
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED: "migration failed after the switch",
+}
+# Answers that stay the same until somebody changes something.
+_LASTING: Final = frozenset(
+    {
+        libvirt.VIR_ERR_XML_ERROR,
+        libvirt.VIR_ERR_XML_DETAIL,
+        libvirt.VIR_ERR_XML_INVALID_SCHEMA,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_DOM_EXIST,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_NO_SECRET,
+    }
+)
+
+
+class LibvirtHypervisor:
+    """Implements `world.ports.Hypervisor`."""
+
+    def __init__(self, *, access: xml.CephAccess, acceleration: Acceleration) -> None:
+        self._access = access
+        self._acceleration = acceleration
+        self._bounded = Bounded("libvirt")
+        self._connection: Any = None
+        self._lock = threading.Lock()
+        _start_event_loop()
+
+    def domains(self) -> Mapping[str, DomainFacts]:
+        def work(connection: Any) -> Mapping[str, DomainFacts]:  # noqa: ANN401
+            found = [_facts(each) for each in connection.listAllDomains()]
+            return {facts.name: facts for facts in found if facts is not None}
+
+        return self._run("list", "domains", work)
+
+    def create_paused(self, domain: Domain) -> None:
+        def work(connection: Any) -> None:  # noqa: ANN401
+            text = xml.domain_xml(
+                domain,
+                access=self._access,
+                accel=self._acceleration.kind,
+                has_vhost=Path(VHOST).exists(),
+            )
+            Path(names.CONSOLE_LOGS).mkdir(parents=True, exist_ok=True)
+            connection.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+
+        self._run("create", domain.name, work, CREATE_LIMIT_S)
+
+    def resume(self, name: str) -> None:
+        self._run("resume", name, lambda c: c.lookupByName(name).resume())
+
+    def shutdown(self, name: str) -> None:
+        flags = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+        self._run("shutdown", name, lambda c: c.lookupByName(name).shutdownFlags(flags))
+
+    def destroy(self, name: str) -> None:
+        def work(connection: Any) -> None:  # noqa: ANN401
+            try:
+                connection.lookupByName(name).destroy()
+            except libvirt.libvirtError as err:
+                if err.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+
+        self._run("destroy", name, work, DESTROY_LIMIT_S)
+
+    def attach_nic(self, name: str, nic: NicAttachment) -> None:
+        has_vhost = Path(VHOST).exists()
+        self._attach(
+            name,
+            xml.nic_alias(nic.name),
+            lambda running: xml.nic_xml(nic, has_vhost=has_vhost, running=running),
+        )
+
+    def detach_nic(self, name: str, nic: str) -> None:
+        self._detach(name, xml.nic_alias(nic))
+
+    def attach_disk(self, name: str, disk: DiskAttachment) -> None:
+        self._attach(
+            name,
+            xml.disk_alias(disk.name),
+            lambda running: xml.disk_xml(disk, access=self._access, running=running),
+        )
+
+    def detach_disk(self, name: str, disk: str) -> None:
+        self._detach(name, xml.disk_alias(disk))
+
+    def mark(self, name: str, digest: str) -> None:
+        def work(connection: Any) -> None:  # noqa: ANN401
+            found = connection.lookupByName(name)
+            found.setMetadata(
+                libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+                xml.remarked(found.XMLDesc(), digest),
+                xml.PREFIX,
+                xml.NAMESPACE,
+                libvirt.VIR_DOMAIN_AFFECT_LIVE,
+            )
+
+        self._run("mark", name, work)
+
+    def hardware(self) -> Hardware:
+        def work(connection: Any) -> Hardware:  # noqa: ANN401
+            info = connection.getInfo()
+            return Hardware(cpus=info[2], memory_mib=info[1])
+
+        return self._run("ask", "hardware", work)
+
+    def faults(self) -> tuple[str, ...]:
+        if self._acceleration.kind == xml.KVM:
+            return ()
+        return (f"guests run without hardware virtualisation: {self._acceleration.reason}",)
+
+    def _attach(self, name: str, alias: str, render: Callable[[str], str]) -> None:
+        """Plug a device in, unless one of its name is there already."""
+
+        def work(connection: Any) -> None:  # noqa: ANN401
+            found = connection.lookupByName(name)
+            running = found.XMLDesc()
+            if not xml.has_alias(running, alias):
+                found.attachDeviceFlags(render(running), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        self._run("attach", f"{name} {alias}", work, CREATE_LIMIT_S)
+
+    def _detach(self, name: str, alias: str) -> None:
+        """Ask the guest to let go of a device, and wait until it has."""
+
+        def work(connection: Any) -> None:  # noqa: ANN401
+            found = connection.lookupByName(name)
+            if xml.has_alias(found.XMLDesc(), alias):
+                found.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            until = time.monotonic() + UNPLUG_LIMIT_S
+            while xml.has_alias(found.XMLDesc(), alias):
+                if time.monotonic() > until:
+                    raise HypervisorError(
+                        "detach",
+                        f"{name} {alias}",
+                        "the guest has not let go of it; it must be running and have booted",
+                        retryable=True,
+                    )
+                time.sleep(UNPLUG_POLL_S)
+
+        self._run("detach", f"{name} {alias}", work, ASK_LIMIT_S + UNPLUG_LIMIT_S)
+
+    def _run(
+        self,
+        operation: str,
+        target: str,
+        work: Callable[[Any], T],
+        limit_s: float = ASK_LIMIT_S,
+    ) -> T:
+        try:
+            return self._bounded.call(lambda: work(self._connected()), limit_s)
+        except TimeLimitError as err:
+            with self._lock:
+                self._connection = None  # its socket may be wedged: the next call takes another
+            raise HypervisorError(operation, target, str(err), retryable=True) from err
+        except libvirt.libvirtError as err:
+            is_lasting = err.get_error_code() in _LASTING
+            raise HypervisorError(operation, target, str(err), retryable=not is_lasting) from err
+        except ValueError as err:  # what `xml` refuses to describe
+            raise HypervisorError(operation, target, str(err), retryable=False) from err
+
+    def _connected(self) -> Any:  # noqa: ANN401  libvirt has no types
+        with self._lock:
+            known = self._connection
+        if known is not None and known.isAlive():
+            return known
+        fresh = libvirt.open(URI)
+        fresh.setKeepAlive(KEEPALIVE_S, KEEPALIVE_MISSES)
+        with self._lock:
+            self._connection = fresh
+        return fresh
+
+
+def _facts(found: Any) -> DomainFacts | None:  # noqa: ANN401
+    """None for a domain that ended between two questions."""
+    try:
+        state, reason = found.state()
+        text = found.XMLDesc()
+    except libvirt.libvirtError as err:
+        if err.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+    try:
+        domain = xml.parse_domain_xml(text)
+    except (ValueError, ET.ParseError):
+        domain = None  # it bears our mark but not our shape: shown, never touched
+    return DomainFacts(
+        name=found.name(),
+        uuid=found.UUIDString(),
+        state=_STATES.get(state, GuestState.CRASHED),
+        domain=domain,
+        reason=_PAUSED.get(reason, "unknown") if state == libvirt.VIR_DOMAIN_PAUSED else "",
+    )
+
+
+_event_loop: threading.Thread | None = None
+
+
+def _start_event_loop() -> None:
+    """Keepalive needs libvirt's event loop: one a process, registered before the first connection.
+
+    It hands nothing to anybody; we register no callback but libvirt's own. Errors stay off stderr,
+    since each of them reaches its caller as an exception.
+    """
+    global _event_loop  # noqa: PLW0603  libvirt's loop is a property of the process
+    if _event_loop is not None:
+        return
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    libvirt.virEventRegisterDefaultImpl()
+    _event_loop = threading.Thread(target=_turn, name="libvirt-events", daemon=True)
+    _event_loop.start()
+
+
+def _turn() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
