@@ -16,7 +16,9 @@ from pvc_gitops.model.document import DOCUMENT_KINDS
 from pvc_gitops.model.problem import Problem
 
 KIB: Final = 1024
-DOCUMENT_BYTES_MAX: Final = 256 * KIB  # a VM of 20 lines has half a KiB; 256 stops a bomb, not a person
+DOCUMENT_BYTES_MAX: Final = (
+    256 * KIB
+)  # a VM of 20 lines has half a KiB; 256 stops a bomb, not a person
 USERDATA_BYTES_MAX: Final = 64 * KIB  # cloud-init's metadata services stop there too
 SCRIPT_BYTES_MAX: Final = 256 * KIB
 TFTP_BYTES_MAX: Final = 16 * KIB * KIB  # ipxe.efi is about 1 MiB, an installer's kernel about 10
@@ -110,7 +112,7 @@ def _is_wanted(path: str) -> bool:
     return path.endswith(".yaml")
 
 
-def _refusal(entry: Entry) -> Problem | None:
+def _refusal(entry: Entry) -> Problem | None:  # noqa: PLR0911  one return a rule
     path = entry.path
     top, slash, rest = path.partition("/")
     is_top_file = not slash

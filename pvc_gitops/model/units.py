@@ -45,3 +45,11 @@ def duration_ms(text: str) -> int:
 def duration_s(text: str) -> float:
     """`300ms` is 0.3."""
     return duration_ms(text) / 1000
+
+
+def duration_text(ms: int) -> str:
+    """180000 is `3m`: the largest unit that divides it."""
+    for unit in ("d", "h", "m", "s"):
+        if ms % _MS_PER_UNIT[unit] == 0:
+            return f"{ms // _MS_PER_UNIT[unit]}{unit}" if ms else "0s"
+    return f"{ms}ms"

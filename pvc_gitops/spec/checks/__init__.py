@@ -1,0 +1,59 @@
+"""What the schemas cannot see: how documents agree with each other (DESIGN section 4).
+
+Each check takes a `Repository` and yields findings; none looks at a file. They run even when some
+documents were refused, so that everything is told at once, and stay silent about what the refused
+ones might have said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from pvc_gitops.model.problem import Problem
+from pvc_gitops.spec.checks.groups import group_findings
+from pvc_gitops.spec.checks.guests import guest_findings
+from pvc_gitops.spec.checks.networks import network_findings
+from pvc_gitops.spec.checks.nodes import node_findings
+from pvc_gitops.spec.checks.references import reference_findings
+from pvc_gitops.spec.checks.repository import Repository
+from pvc_gitops.spec.checks.storage import storage_findings
+from pvc_gitops.spec.findings import Finding, located
+
+if TYPE_CHECKING:
+    from pvc_gitops.spec.load import Loaded
+
+CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
+    reference_findings,
+    node_findings,
+    network_findings,
+    storage_findings,
+    guest_findings,
+    group_findings,
+)
+
+
+def cross_check(loaded: Loaded, files: Mapping[str, bytes]) -> list[Problem]:
+    """Everything that is wrong between documents."""
+    repository = Repository(
+        documents=loaded.documents, failed=loaded.failed, paths=frozenset(files)
+    )
+    found = [finding for check in CHECKS for finding in check(repository)]
+    return [*_missing_cluster(files), *(located(found, files) if found else ())]
+
+
+def _missing_cluster(files: Mapping[str, bytes]) -> Iterator[Problem]:
+    if "cluster.yaml" in files:
+        return
+    is_empty = not any(path.endswith(".yaml") for path in files)
+    yield Problem(
+        file="cluster.yaml",
+        line=0,
+        column=0,
+        address="",
+        code="empty-repository" if is_empty else "no-cluster",
+        message="there are no documents here at all" if is_empty else "there is no cluster.yaml",
+        hint="pvc init writes a complete repository"
+        if is_empty
+        else "it declares the cluster; pvc init writes one to copy from",
+    )
