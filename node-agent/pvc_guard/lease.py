@@ -113,7 +113,7 @@ class Holding:
 class Killing:
     """No lease; the guests are being killed until the slice is empty."""
 
-    incarnation: str | None  # the one that ended, if this guard knows it
+    incarnation: str | None  # the one that ended or was never opened, if this guard knows it
     why: str
     killed_at_s: float
     after: After
@@ -353,10 +353,13 @@ def begin(
     return guard, actions
 
 
-def _opening(boot_id: str, now_s: float) -> Opening:
+def _opening(boot_id: str, now_s: float, ended: str | None = None) -> Opening:
     # CLOCK_BOOTTIME never repeats within a boot, so the id is new without chance and without a counter
-    # that could be lost.
-    return Opening(incarnation=f"{boot_id}.{round(now_s * 1000)}", asked_at_s=None)
+    # that could be lost; a life that follows within the same millisecond counts on from the one before.
+    number = round(now_s * 1000)
+    if ended is not None and ended.startswith(f"{boot_id}."):
+        number = max(number, int(ended.rpartition(".")[2]) + 1)
+    return Opening(incarnation=f"{boot_id}.{number}", asked_at_s=None)
 
 
 # --- the one function -----------------------------------------------------------------------------
@@ -432,9 +435,9 @@ def _while_opening(guard: Guard, life: Opening, event: Event) -> Step:
             return replace(guard, life=Holding(lease=lease)), ()
         case Revoked() if event.incarnation == life.incarnation:
             # Written, its answer lost, and revoked since: no guest ran under it.
-            return replace(guard, life=_opening(guard.boot_id, guard.now_s)), ()
+            return replace(guard, life=_opening(guard.boot_id, guard.now_s, life.incarnation)), ()
         case SlicePopulated():
-            return _kill(guard, None, "a guest appeared without a lease", After.OPEN)
+            return _kill(guard, life.incarnation, "a guest appeared without a lease", After.OPEN)
         case ShutDown():
             return _part(guard, life.incarnation)
         case Tick() | Opened() | Revoked() | SliceEmpty() | Acknowledged() | Failed() | Said():
@@ -479,7 +482,7 @@ def _while_leaving(guard: Guard, life: Leaving, event: Event) -> Step:
 def _while_killing(guard: Guard, life: Killing, event: Event) -> Step:
     match event:
         case SliceEmpty() if life.after is After.OPEN:
-            return replace(guard, life=_opening(guard.boot_id, guard.now_s)), ()
+            return replace(guard, life=_opening(guard.boot_id, guard.now_s, life.incarnation)), ()
         case SliceEmpty():
             return _part(guard, life.incarnation)
         case Tick() if _is_due(life.killed_at_s, guard.now_s):

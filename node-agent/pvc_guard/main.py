@@ -1,0 +1,211 @@
+"""pvc-guard: plays `lease` on this machine. The loop, the signals and the file under /run.
+
+One thread decides. It looks at the slice, ticks, takes up answers, and does at once what `step` says.
+It ends without a word when only the service is restarted: the file under /run hands the lease on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pvc_guard import lease
+from pvc_guard.machine import (
+    Watchdog,
+    arm_watchdog,
+    boot_id,
+    boottime_s,
+    is_machine_stopping,
+    notify,
+    run_first,
+    stay_in_memory,
+)
+from pvc_guard.slice import GuestSlice
+from pvc_guard.store import Login, Me, Store
+
+TICK_S: Final = 0.25  # a lease's end is acted upon at most this late; W + 2 s leave room for it
+STRAYS_S: Final = 5.0  # walking /proc costs 3 ms; while no lease is held it is done at every tick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where everything is; a test says otherwise."""
+
+    config: Path = Path("/etc/pvc/node.toml")
+    state: Path = Path("/run/pvc/guard.json")
+    slice: Path = Path("/sys/fs/cgroup/machine.slice")
+    proc: Path = Path("/proc")
+    devices: Path = Path("/dev")
+    watchdogs: Path = Path("/sys/class/watchdog")
+
+
+@dataclass(slots=True, kw_only=True)
+class Process:
+    """The running guard."""
+
+    paths: Paths
+    slice: GuestSlice
+    store: Store
+    watchdog: Watchdog | None
+    inbox: queue.SimpleQueue[Callable[..., lease.Event]]
+    guard: lease.Guard
+    faults: tuple[str, ...] = ()
+    looked_for_strays_s: float = 0.0
+    is_asked_to_stop: bool = False
+    written: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Until the machine goes down, or the service is stopped."""
+        notify("READY=1")
+        while not isinstance(self.guard.life, lease.Left):
+            if self.is_asked_to_stop:
+                self.is_asked_to_stop = False
+                if not is_machine_stopping():
+                    return
+                self.feed(lease.ShutDown)
+            self.feed(lease.SliceEmpty if self.look() else lease.SlicePopulated)
+            self.feed(lease.Tick)
+            self.take_answers()
+            self.save()
+            notify("WATCHDOG=1")
+
+    def take_answers(self) -> None:
+        """Wait for the first until the next tick is due, then take what else is there."""
+        try:
+            self.feed(self.inbox.get(timeout=TICK_S))
+            while True:
+                self.feed(self.inbox.get_nowait())
+        except queue.Empty:
+            return
+
+    def look(self) -> bool:
+        """Whether no guest is left."""
+        now_s = boottime_s()
+        if self.guard.lease is None or now_s - self.looked_for_strays_s >= STRAYS_S:
+            self.faults = tuple(stray.fault for stray in self.slice.strays())
+            self.looked_for_strays_s = now_s
+        return not self.faults and self.slice.is_empty()
+
+    def feed(self, event: Callable[..., lease.Event]) -> None:
+        before = self.guard.life
+        self.guard, actions = lease.step(self.guard, event(now_s=boottime_s()))
+        if type(before) is not type(self.guard.life):
+            _log(f"{_name(before)} -> {_name(self.guard.life)}", incarnation=self.guard.incarnation)
+        self.do(actions)
+
+    def do(self, actions: tuple[lease.Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case lease.KillGuests():
+                    self.slice.kill()
+                    _log("killed all guests", why=action.why)
+                case lease.PetWatchdog():
+                    if self.watchdog is not None:
+                        self.watchdog.pet()
+                case lease.WriteHeartbeat():
+                    self.store.beat(action, boottime_s())
+                case lease.OpenIncarnation():
+                    self.store.open(action, boottime_s)
+                case lease.SayLeft():
+                    self.store.leave(action)
+
+    def save(self) -> None:
+        """For the next guard process and for the agent. /run is in memory: a rename is enough."""
+        value = {**lease.to_json(self.guard), "faults": list(self.faults)}
+        if value != self.written:
+            part = self.paths.state.with_suffix(".part")
+            part.write_text(json.dumps(value, sort_keys=True))
+            part.replace(self.paths.state)
+            self.written = value
+
+
+def main() -> None:
+    """The console script."""
+    run(Paths())
+
+
+def run(paths: Paths) -> None:
+    """Read the configuration, arm what is there, and guard."""
+    config = _config(paths.config)
+    stay_in_memory()
+    if not run_first():
+        _log("no real-time priority: the kernel does not give it to this process")
+    process = _begin(paths, config)
+
+    def stop(_signal: int, _frame: object) -> None:
+        process.is_asked_to_stop = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    process.run()
+    process.save()
+    # kazoo's threads would be joined for seconds; nothing of them is needed any more.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _begin(paths: Paths, config: Mapping[str, Any]) -> Process:
+    name, zookeeper = config["node"]["name"], config["zookeeper"]
+    password = Path(zookeeper["password_file"]).read_text(encoding="utf-8").strip()
+    watchdog = arm_watchdog(devices=paths.devices, classes=paths.watchdogs)
+    inbox: queue.SimpleQueue[Callable[..., lease.Event]] = queue.SimpleQueue()
+    boot = boot_id()
+    guests = GuestSlice(path=paths.slice, proc=paths.proc)
+    # Decided before anything is connected: what runs without a lease dies at once.
+    guard, actions = lease.begin(
+        boot_id=boot,
+        timing=lease.Timing(
+            lease_s=float(config["lease"]["seconds"]),
+            heartbeat_s=float(config["lease"]["heartbeat"]),
+        ),
+        now_s=boottime_s(),
+        is_slice_empty=guests.is_empty() and not guests.strays(),
+        saved=_saved(paths.state),
+    )
+    _log("begins", life=_name(guard.life), incarnation=guard.incarnation)
+    me = Me(
+        name=name,
+        boot_id=boot,
+        watchdog=None if watchdog is None else watchdog.identity,
+        storage_addresses=(config["addresses"]["storage"],),
+    )
+    login = Login(user=zookeeper["user"], password=password)
+    store = Store(tuple(zookeeper["servers"]), login, me, inbox.put)
+    process = Process(
+        paths=paths, slice=guests, store=store, watchdog=watchdog, inbox=inbox, guard=guard
+    )
+    process.do(actions)
+    return process
+
+
+def _config(path: Path) -> dict[str, Any]:
+    # The agent's reader (pvc_node_agent.config) checks every key; the guard reads what it needs.
+    with path.open("rb") as stream:
+        return tomllib.load(stream)
+
+
+def _saved(path: Path) -> lease.Saved | None:
+    try:
+        return lease.saved_of_json(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except ValueError as err:
+        _log("no lease to go on with", why=err)  # the file of another release, or a torn one
+        return None
+
+
+def _name(life: lease.Life) -> str:
+    return type(life).__name__.lower()
+
+
+def _log(text: str, **fields: object) -> None:
+    more = "".join(f" {key}={value}" for key, value in fields.items() if value not in (None, ""))
+    print(f"guard: {text}{more}", flush=True)
