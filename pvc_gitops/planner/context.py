@@ -1,0 +1,141 @@
+"""Everything that a planner run reads, looked up once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pvc_gitops.model.document import Document, Kind
+from pvc_gitops.model.ids import Address, NodeName, VmName, address
+from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
+from pvc_gitops.model.plan import PlanPolicy
+from pvc_gitops.model.records import Applied
+from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole
+
+
+def object_of(part: Address) -> Address:
+    """`vm/web1` of `vm/web1/disk/root`."""
+    return Address("/".join(part.split("/", 2)[:2]))
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a dict
+class Context:
+    """Spec, inventory and policy, with the questions that several kinds ask of them."""
+
+    spec: ClusterSpec
+    inventory: Inventory
+    policy: PlanPolicy
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        return self.spec.cluster
+
+    @cached_property
+    def nodes(self) -> Mapping[NodeName, Node]:
+        return self.spec.nodes
+
+    @cached_property
+    def online(self) -> frozenset[NodeName]:
+        """Declared nodes whose heartbeat moves."""
+        return frozenset(
+            name
+            for name, facts in self.inventory.nodes.items()
+            if facts.state is NodeState.ONLINE and name in self.nodes
+        )
+
+    @cached_property
+    def guest_nodes(self) -> tuple[NodeName, ...]:
+        """Online nodes that may run guests, by name."""
+        return tuple(
+            name
+            for name, node in sorted(self.nodes.items())
+            if name in self.online and node.runs_guests and not node.is_retired
+        )
+
+    @cached_property
+    def _coordinators(self) -> tuple[NodeName, ...]:
+        return tuple(
+            name
+            for name, node in sorted(self.nodes.items())
+            if name in self.online and node.role is NodeRole.COORDINATOR and not node.is_retired
+        )
+
+    def coordinator(self, of: Address) -> NodeName | None:
+        """Who does cluster-wide work on an address. By the address alone, so that the choice stays
+        when other steps are done, and spread, so that imports run side by side."""
+        if not self._coordinators:
+            return None
+        return self._coordinators[zlib.crc32(of.encode()) % len(self._coordinators)]
+
+    @cached_property
+    def _claimed(self) -> Mapping[Address, tuple[bool, str]]:
+        # object -> (by the plan in force, step)
+        return {
+            object_of(claim.address): (claim.plan == self.inventory.target, claim.step)
+            for _, claim in sorted(self.inventory.claims.items())
+        }
+
+    def is_claimed_by_other(self, of: Address) -> bool:
+        """An older plan's step, or HA, still changes it."""
+        return of in self._claimed and not self._claimed[of][0]
+
+    def is_under_way(self, of: Address, operation: str) -> bool:
+        """A step of the plan in force is at it now: its record may be written, its end is not."""
+        ours, step = self._claimed.get(of, (False, ""))
+        return ours and step.split(" ", 1)[0] == operation
+
+    def owner(self, vm: VmName) -> NodeName | None:
+        placement = self.inventory.placements.get(vm)
+        return None if placement is None else placement.owner
+
+    def guest(self, vm: VmName) -> GuestFacts | None:
+        """The domain, as its owner reported it."""
+        owner = self.owner(vm)
+        facts = None if owner is None else self.inventory.nodes.get(owner)
+        return None if facts is None else facts.guests.get(vm)
+
+    # --- storage ------------------------------------------------------------------------------
+
+    def image(self, pool: str, image: str) -> ImageFacts | None:
+        storage = self.inventory.storage
+        return None if storage is None else storage.images.get(f"{pool}/{image}")
+
+    @cached_property
+    def _by_prefix(self) -> Mapping[str, list[tuple[str, str]]]:
+        # "vm.web1." -> [(pool, rbd name)]; the first two words of our names are kind and object.
+        found: dict[str, list[tuple[str, str]]] = {}
+        storage = self.inventory.storage
+        for key in sorted(storage.images) if storage is not None else ():
+            pool, _, name = key.partition("/")
+            found.setdefault(prefix_of(name), []).append((pool, name))
+        return found
+
+    def images_of(self, prefix: str) -> list[tuple[str, str]]:
+        """(pool, image) of all RBD images of an object, whatever life they come from."""
+        return self._by_prefix.get(prefix, [])
+
+    @cached_property
+    def _trash_by_prefix(self) -> Mapping[str, list[tuple[str, TrashFacts]]]:
+        found: dict[str, list[tuple[str, TrashFacts]]] = {}
+        storage = self.inventory.storage
+        for pool, entries in sorted(storage.trash.items()) if storage is not None else ():
+            for entry in sorted(entries, key=lambda e: (e.until_s, e.id)):
+                found.setdefault(prefix_of(entry.name), []).append((pool, entry))
+        return found
+
+    def trash_of(self, prefix: str) -> list[tuple[str, TrashFacts]]:
+        """(pool, entry) of an object's data in the trash; the last one is the youngest."""
+        return self._trash_by_prefix.get(prefix, [])
+
+    def applied(self, of: Address) -> Applied | None:
+        return self.inventory.applied.get(of)
+
+    def document(self, kind: Kind, name: str) -> Document | None:
+        return self.spec.documents.get(address(kind, name))
+
+
+def prefix_of(rbd_name: str) -> str:
+    """`vm.web1.` of `vm.web1.root.0a1b2c3d`."""
+    return ".".join(rbd_name.split(".", 2)[:2]) + "."

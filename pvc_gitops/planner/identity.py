@@ -1,0 +1,61 @@
+"""Two digests of a plan (D18): `id` of all it was computed from, `effect` of what it does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from pvc_gitops.model.codec import canonical
+from pvc_gitops.model.document import Value
+from pvc_gitops.model.ids import NodeName, PlanId
+from pvc_gitops.model.inventory import Inventory
+from pvc_gitops.model.plan import Change, ItemKind, NodeStamp, PlanPolicy, ReportItem
+from pvc_gitops.model.spec import ClusterSpec
+
+_ID_DIGITS = 16
+_EFFECT_DIGITS = 8
+
+
+def plan_id(
+    spec: ClusterSpec, inventory: Inventory, policy: PlanPolicy, parent: PlanId | None
+) -> PlanId:
+    """Of the inputs alone: the planner is a pure function of them, so they say all."""
+    documents = [
+        [doc.address, doc.spec, doc.tags, doc.description] for doc in spec.documents.values()
+    ]
+    digest = hashlib.sha256()
+    for part in (
+        _dumped(documents),
+        canonical(inventory),
+        canonical(policy),
+        _dumped([spec.commit, parent]),
+    ):
+        digest.update(hashlib.sha256(part).digest())
+    return PlanId(digest.hexdigest()[:_ID_DIGITS])
+
+
+def effect(changes: Iterable[Change], report: Iterable[ReportItem]) -> str:
+    """The same for a branch, its merge and its approval: no commit, no placement, no estimates."""
+    does = [
+        [change.address, change.actions, change.before, change.after, change.disposition]
+        for change in changes
+    ]
+    blocked = [[item.address, item.code] for item in report if item.kind is ItemKind.BLOCKED]
+    return hashlib.sha256(_dumped([does, blocked])).hexdigest()[:_EFFECT_DIGITS]
+
+
+def stamps(inventory: Inventory) -> Mapping[NodeName, NodeStamp]:
+    """Which report of each node was read."""
+    return {
+        name: NodeStamp(
+            report_number=facts.report_number,
+            digest=hashlib.sha256(canonical(facts)).hexdigest()[:_ID_DIGITS],
+        )
+        for name, facts in sorted(inventory.nodes.items())
+    }
+
+
+def _dumped(value: Value) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()

@@ -1,0 +1,169 @@
+"""(spec, inventory, policy, parent) -> Plan. Pure: no I/O, no clock, no chance.
+
+The same arguments give the same plan, byte for byte, in every process (D1). This file is the table of
+contents; whatever depends on order between kinds stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ids import PlanId
+from pvc_gitops.model.inventory import Inventory, NodeState
+from pvc_gitops.model.plan import (
+    Action,
+    CapacityVerdict,
+    Change,
+    ItemKind,
+    Loss,
+    Plan,
+    PlanPolicy,
+    Step,
+    Summary,
+)
+from pvc_gitops.model.spec import ClusterSpec
+from pvc_gitops.planner import identity, removal
+from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.draft import Draft
+from pvc_gitops.planner.guests import plan_guests
+from pvc_gitops.planner.order import duration_s, ordered
+from pvc_gitops.planner.steps import plain
+from pvc_gitops.planner.steps.images import plan_image
+from pvc_gitops.planner.steps.networks import plan_network
+from pvc_gitops.planner.steps.pools import plan_pool
+from pvc_gitops.planner.steps.volumes import plan_volume
+
+# Raised whenever the same arguments would give another plan.
+PLANNER_VERSION: Final = "0.1.0"
+POLICY: Final = PlanPolicy(planner_version=PLANNER_VERSION)
+
+_EXIT_NOTHING: Final = 0
+_EXIT_CHANGES: Final = 2
+_EXIT_BLOCKED: Final = 3
+
+
+def plan(
+    spec: ClusterSpec, inventory: Inventory, policy: PlanPolicy, parent: PlanId | None
+) -> Plan:
+    """What to do so that the cluster becomes what the commit says, and what is in the way.
+
+    Args:
+        spec: a valid commit, or folder.
+        inventory: what the nodes observed; `now_s` in whole minutes.
+        policy: what else the outcome depends on.
+        parent: the plan in force, which this one would replace.
+    """
+    context = Context(spec=spec, inventory=inventory, policy=policy)
+    draft = Draft()
+
+    going = removal.doomed(context, draft)
+    removal.remove_guests(context, draft, going)
+    for kind in plain.KINDS:
+        for doc in spec.of_kind(kind):
+            plain.plan_record(context, draft, doc)
+    for doc in spec.of_kind(Kind.POOL):
+        plan_pool(context, draft, doc)
+    for doc in spec.of_kind(Kind.IMAGE):
+        plan_image(context, draft, doc)
+    for doc in spec.of_kind(Kind.VOLUME):
+        plan_volume(context, draft, doc)
+    for doc in spec.of_kind(Kind.NETWORK):
+        plan_network(context, draft, doc)
+    capacity = plan_guests(context, draft)
+    removal.remove_others(context, draft, going)
+    _report_nodes(context, draft)
+    _report_capacity(context, draft, capacity)
+
+    return _finished(context, draft, capacity, parent)
+
+
+def exit_code(of: Plan) -> int:
+    """0 nothing to do, 2 changes, 3 something is blocked (DESIGN section 5)."""
+    if of.summary.blocked:
+        return _EXIT_BLOCKED
+    return _EXIT_CHANGES if of.steps else _EXIT_NOTHING
+
+
+def _finished(
+    context: Context, draft: Draft, capacity: tuple[Loss, ...], parent: PlanId | None
+) -> Plan:
+    steps = ordered(draft.steps)
+    changes = tuple(change for _, change in sorted(draft.changes.items()))
+    report = tuple(sorted(draft.report, key=lambda i: (i.address, i.kind, i.code, i.text)))
+    return Plan(
+        id=identity.plan_id(context.spec, context.inventory, context.policy, parent),
+        effect=identity.effect(changes, report),
+        parent=parent,
+        planner_version=context.policy.planner_version,
+        commit=context.spec.commit,
+        cluster_id=context.inventory.cluster_id,
+        now_s=context.inventory.now_s,
+        inventory=identity.stamps(context.inventory),
+        changes=changes,
+        steps=steps,
+        placement=tuple(sorted(draft.placement, key=lambda choice: choice.vm)),
+        report=report,
+        capacity=capacity,
+        summary=_summary(context, changes, draft, steps, capacity),
+    )
+
+
+def _summary(
+    context: Context,
+    changes: Iterable[Change],
+    draft: Draft,
+    steps: tuple[Step, ...],
+    capacity: tuple[Loss, ...],
+) -> Summary:
+    actions = [action for change in changes for action in change.actions]
+    kinds = [item.kind for item in draft.report]
+    return Summary(
+        objects=len(context.spec.documents),
+        create=actions.count(Action.CREATE),
+        update=actions.count(Action.UPDATE),
+        delete=actions.count(Action.DELETE),
+        restore=actions.count(Action.RESTORE),
+        blocked=kinds.count(ItemKind.BLOCKED),
+        waiting=kinds.count(ItemKind.WAITING),
+        downtime_s=max((change.downtime_s for change in changes), default=0.0),
+        duration_s=round(duration_s(steps), 1),
+        n1=_verdict(capacity),
+    )
+
+
+def _verdict(capacity: Iterable[Loss]) -> CapacityVerdict:
+    verdicts = {loss.verdict for loss in capacity}
+    for verdict in (CapacityVerdict.FAILS, CapacityVerdict.UNKNOWN):
+        if verdict in verdicts:
+            return verdict
+    return CapacityVerdict.HOLDS
+
+
+def _report_nodes(context: Context, draft: Draft) -> None:
+    """A node that does not answer takes no steps; what concerns it waits."""
+    for doc in context.spec.of_kind(Kind.NODE):
+        facts = context.inventory.nodes.get(doc.name)  # type: ignore[call-overload]
+        state = NodeState.ABSENT if facts is None else facts.state
+        if state is NodeState.ONLINE or doc.spec["state"] == "retired":
+            continue
+        draft.waiting(
+            doc.address, f"node-{state}", f"is {state}: nothing is planned on it", "pvc status"
+        )
+
+
+def _report_capacity(context: Context, draft: Draft, capacity: Iterable[Loss]) -> None:
+    if context.cluster.admission == "none" or context.cluster.tolerate_nodes == 0:
+        return
+    for loss in capacity:
+        if loss.verdict is CapacityVerdict.HOLDS:
+            continue
+        lack = f", {-loss.spare_mib} MiB are missing" if loss.spare_mib < 0 else ""
+        draft.item(
+            ItemKind.WARNING,
+            next(doc.address for doc in context.spec.of_kind(Kind.NODE) if doc.name == loss.node),
+            "n-minus-1",
+            f"its loss would leave {len(loss.homeless)} guests without a place"
+            f" ({', '.join(loss.homeless[:3])}{lack})",
+        )

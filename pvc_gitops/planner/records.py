@@ -1,0 +1,72 @@
+"""What a document becomes when it is applied, and what it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pvc_gitops.model.document import Document, Kind, Spec
+from pvc_gitops.model.ids import Address, CommitId, address, derived_uuid
+from pvc_gitops.model.records import Applied, Phase
+
+
+def record_of(
+    doc: Document,
+    *,
+    commit: CommitId | None,
+    cluster_id: str,
+    spec: Spec | None = None,
+    incarnation: int = 1,
+) -> Applied:
+    """The record of an object that is nothing but its spec. `spec` where less than the document's
+    is put in force. The plan's id is not known yet: whoever writes the record adds it."""
+    effective = doc.spec if spec is None else spec
+    return Applied(
+        address=doc.address,
+        kind=doc.kind,
+        name=doc.name,
+        spec=effective,
+        tags=doc.tags,
+        incarnation=incarnation,
+        uuid=derived_uuid(cluster_id, doc.address, incarnation),
+        phase=Phase.PRESENT,
+        needs=references(doc.kind, effective),
+        commit=commit,
+        plan=None,
+        wanted=None,
+        nics={},
+        disks={},
+    )
+
+
+def references(kind: Kind, spec: Spec) -> tuple[Address, ...]:
+    """The addresses that a spec names and cannot be without, sorted."""
+    return tuple(sorted(set(_references(kind, spec))))
+
+
+def _references(kind: Kind, spec: Spec) -> Iterator[Address]:
+    if kind is Kind.VM:
+        yield from _of_vm(spec)
+    elif kind is Kind.IMAGE:
+        yield address(Kind.POOL, spec["pool"])
+    elif kind is Kind.VOLUME:
+        yield address(Kind.POOL, spec["pool"])
+        image = (spec.get("source") or {}).get("image")
+        if image is not None:
+            yield address(Kind.IMAGE, image)
+    elif kind is Kind.NODE and spec.get("bmc"):
+        yield address(Kind.SECRET, spec["bmc"]["password"]["secret"])
+    elif kind is Kind.CLUSTER:
+        credentials = spec["source"].get("credentials")
+        if credentials:
+            yield address(Kind.SECRET, credentials["secret"])
+
+
+def _of_vm(spec: Spec) -> Iterator[Address]:
+    for disk in spec["disks"].values():
+        for key in (Kind.POOL, Kind.IMAGE, Kind.VOLUME):
+            if disk.get(key) is not None:
+                yield address(key, disk[key])
+    for nic in spec["nics"].values():
+        yield address(Kind.NETWORK, nic["network"])
+    for group in spec["placement"]["groups"]:
+        yield address(Kind.GROUP, group)

@@ -1,0 +1,1 @@
+"""One file a kind: from what is wanted and what is, to steps."""

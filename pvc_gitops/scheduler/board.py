@@ -1,0 +1,109 @@
+"""Who is where, while places are chosen. The one mutable thing of this room, owned by one caller.
+
+A `Board` starts from hosts and the guests that are on them, and is changed only by `put` and `take`.
+It keeps the hosts sorted by free memory, so that a choice among 200 hosts does not look at them all.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pvc_gitops.model.ids import GroupName, NodeName, VmName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What a node offers guests: after its reserve, and with vCPUs times the cluster's ratio."""
+
+    name: NodeName
+    memory_mib: int
+    vcpus: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A placement group. `max_per_node` counts for `apart` only."""
+
+    name: GroupName
+    is_apart: bool
+    is_strict: bool
+    max_per_node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """What a guest asks of a host. `memory_mib` includes QEMU's own."""
+
+    name: VmName
+    memory_mib: int
+    vcpus: int
+    nodes: frozenset[NodeName]  # empty: any
+    is_strict: bool  # whether `nodes` binds or only draws
+    prefer: Mapping[NodeName, int]
+    groups: tuple[GroupName, ...]
+    tier: int
+    must_survive: bool  # counts in N-1
+
+    @property
+    def is_free(self) -> bool:
+        """No rule of its own: only room matters."""
+        return not (self.nodes or self.prefer or self.groups)
+
+
+class Board:
+    """Free room of every host, and members of every group by host."""
+
+    def __init__(self, hosts: Iterable[Host], rules: Mapping[GroupName, Rule]) -> None:
+        self.hosts = {host.name: host for host in sorted(hosts, key=lambda h: h.name)}
+        self.rules = rules
+        self.free_mib = {name: host.memory_mib for name, host in self.hosts.items()}
+        self.free_vcpus = {name: host.vcpus for name, host in self.hosts.items()}
+        self.group_nodes: dict[GroupName, dict[NodeName, int]] = {}
+        # Ascending by free memory; among equals descending by name, so that reading from the end
+        # gives the most free memory first and then the first name.
+        self._rank = {name: -index for index, name in enumerate(self.hosts)}
+        self.by_free = sorted((free, self._rank[n], n) for n, free in self.free_mib.items())
+
+    def copy(self) -> Board:
+        other = Board.__new__(Board)
+        other.hosts, other.rules, other._rank = self.hosts, self.rules, self._rank  # noqa: SLF001
+        other.free_mib, other.free_vcpus = dict(self.free_mib), dict(self.free_vcpus)
+        other.group_nodes = {name: dict(nodes) for name, nodes in self.group_nodes.items()}
+        other.by_free = list(self.by_free)
+        return other
+
+    def put(self, guest: Guest, node: NodeName) -> None:
+        self._move(guest, node, 1)
+
+    def take(self, guest: Guest, node: NodeName) -> None:
+        self._move(guest, node, -1)
+
+    def remove_host(self, node: NodeName) -> None:
+        """As if the node were gone. Its guests stay counted in their groups nowhere."""
+        del self.by_free[bisect_left(self.by_free, self._key(node))]
+        del self.free_mib[node], self.free_vcpus[node]
+        for nodes in self.group_nodes.values():
+            nodes.pop(node, None)
+
+    def count(self, group: GroupName, node: NodeName) -> int:
+        return self.group_nodes.get(group, {}).get(node, 0)
+
+    def nodes_of(self, group: GroupName) -> Mapping[NodeName, int]:
+        """Where members of a group are, and how many."""
+        return self.group_nodes.get(group, {})
+
+    def _key(self, node: NodeName) -> tuple[int, int, NodeName]:
+        return (self.free_mib[node], self._rank[node], node)
+
+    def _move(self, guest: Guest, node: NodeName, sign: int) -> None:
+        del self.by_free[bisect_left(self.by_free, self._key(node))]
+        self.free_mib[node] -= sign * guest.memory_mib
+        self.free_vcpus[node] -= sign * guest.vcpus
+        insort(self.by_free, self._key(node))
+        for group in guest.groups:
+            nodes = self.group_nodes.setdefault(group, {})
+            nodes[node] = nodes.get(node, 0) + sign
+            if not nodes[node]:
+                del nodes[node]
