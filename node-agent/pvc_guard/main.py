@@ -100,6 +100,8 @@ class Process:
         if type(before) is not type(self.guard.life):
             _log(f"{_name(before)} -> {_name(self.guard.life)}", incarnation=self.guard.incarnation)
         self.do(actions)
+        if type(before) is not type(self.guard.life):
+            self.save()  # the agent starts nothing from here on
 
     def do(self, actions: tuple[lease.Action, ...]) -> None:
         for action in actions:

@@ -107,23 +107,21 @@ class Server:
         return None
 
     def start(self):
-        self.process = subprocess.Popen(
-            [
-                "java",
-                *("-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-                *("-cp", jars()),
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-Dzookeeper.db.autocreate=false",
-                "-Dzookeeper.cnxTimeout=1000",
-                "-Dzookeeper.superUser=super",
-                f"-Djava.security.auth.login.config={self.data}/jaas.conf",
-                "-Djava.net.preferIPv4Stack=true",
-                "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-                f"{self.data}/zoo.cfg",
-            ],
-            stdout=(self.data / "log").open("ab"),
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        command = [
+            "java",
+            *("-Xms32m", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+            *("-cp", jars()),
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-Dzookeeper.db.autocreate=false",
+            "-Dzookeeper.cnxTimeout=1000",
+            "-Dzookeeper.superUser=super",
+            f"-Djava.security.auth.login.config={self.data}/jaas.conf",
+            "-Djava.net.preferIPv4Stack=true",
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+            f"{self.data}/zoo.cfg",
+        ]
+        with (self.data / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def signal(self, number):
         self.process.send_signal(number)
