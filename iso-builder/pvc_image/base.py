@@ -75,4 +75,7 @@ def _customize(manifest: Manifest, root: Path) -> None:
 
 
 def _unit_exists(root: Path, unit: str) -> bool:
-    return any((root / folder / unit).exists() for folder in ("usr/lib/systemd/system", "etc/systemd/system"))
+    return any(
+        (root / folder / unit).exists()
+        for folder in ("usr/lib/systemd/system", "etc/systemd/system")
+    )

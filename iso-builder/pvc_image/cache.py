@@ -1,4 +1,6 @@
-"""Layers by digest. A layer is there whole or not at all: it is built as NAME.new and renamed at the end."""
+"""Layers by digest. A layer is there whole or not at all: it is built as NAME.new and renamed at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """One line a stage with the time it took; standard error, so that standard output stays for results."""
+    """One line a stage with the time it took; standard error, so that standard output stays for
+    results.
+    """
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
@@ -34,6 +38,9 @@ def ensure(target: Path, build: Callable[[Path], None], name: str, progress: Pro
     Args:
         target: where the finished layer lies; its name holds the digest of what it is made from.
         build: makes the layer in the (empty, existing) folder that it is given.
+        name: what the progress lines call it.
+        progress: where they go.
+
     Two processes that want the same layer build it once: the second waits and finds it.
     """
     if target.is_dir():
@@ -53,9 +60,9 @@ def ensure(target: Path, build: Callable[[Path], None], name: str, progress: Pro
         try:
             build(new)
         except ImageError:
-            shutil.rmtree(new)      # its digest may never come again, and nobody would remove it
+            shutil.rmtree(new)  # its digest may never come again, and nobody would remove it
             raise
-        os.sync()       # a power cut after the rename must not leave a whole name on half a layer
+        os.sync()  # a power cut after the rename must not leave a whole name on half a layer
         new.rename(target)
         progress.say(f"{name}: built in {time.monotonic() - began_s:.1f} s")
     return target

@@ -1,7 +1,7 @@
 """Our software as a Debian package, made from our wheel (docs/rfd/0002).
 
-Nothing is listed twice: launchers come from the wheel's entry_points.txt, units from node-agent/systemd, dependencies
-from the image's manifest.
+Nothing is listed twice: launchers come from the wheel's entry_points.txt, units from
+node-agent/systemd, dependencies from the image's manifest.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "pvc-gitops"
 SITE = "usr/lib/python3/dist-packages"
+PYTHON_PACKAGES = ("pvc_gitops", "pvc_node_agent", "pvc_guard")
 VENDOR = "usr/lib/pvc/vendor"
 # Folders of node-agent/ that systemd reads, and where.
 SYSTEM_FOLDERS = {
@@ -42,6 +43,7 @@ class EntryPoint:
 
 def build(
     wheel: Path,
+    *,
     vendored: Sequence[Path],
     node_agent: Path,
     depends: Sequence[str],
@@ -55,7 +57,9 @@ def build(
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
         names = archive.namelist()
-        info = next(name for name in names if name.endswith(".dist-info/METADATA")).partition("/")[0]
+        info = next(name for name in names if name.endswith(".dist-info/METADATA")).partition("/")[
+            0
+        ]
     _launchers(tree, site / info / "entry_points.txt")
     _vendored(tree, vendored)
     units = _system_files(tree, node_agent)
@@ -70,7 +74,7 @@ def build(
 def parse_entry_points(text: str) -> tuple[EntryPoint, ...]:
     """The console scripts of an entry_points.txt, by name."""
     parser = configparser.ConfigParser(delimiters=("=",))
-    parser.optionxform = str    # type: ignore[assignment]  # names are case sensitive
+    parser.optionxform = str  # type: ignore[assignment]  # names are case sensitive
     parser.read_string(text)
     if not parser.has_section("console_scripts"):
         return ()
@@ -140,7 +144,7 @@ def _system_files(tree: Path, node_agent: Path) -> list[str]:
                 continue
             target = tree / where / source.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():         # a folder of drop-ins
+            if source.is_dir():  # a folder of drop-ins
                 shutil.copytree(source, target)
                 continue
             shutil.copyfile(source, target)
@@ -160,8 +164,9 @@ def _control(tree: Path, version: str, depends: Sequence[str], units: Sequence[s
         "#!/bin/sh",
         "set -e",
         '[ "$1" = configure ] || exit 0',
-        # Compiled once here, or every start of every process on a read-only image would do it again.
-        f"/usr/bin/python3 -m compileall -q -j 0 /{SITE}/pvc_gitops /{SITE}/pvc_node_agent /{SITE}/pvc_guard",
+        # Compiled once here, or every start of every process on a read-only image would do it
+        # again.
+        f"cd /{SITE} && python3 -m compileall -q -j 0 " + " ".join(PYTHON_PACKAGES),
         "systemd-sysusers",
     ]
     if units:

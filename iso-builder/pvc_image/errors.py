@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class ImageError(Exception):
-    """The image could not be built. Nothing half built stays where a finished layer is looked for."""
+    """The image could not be built. Nothing half built stays where a finished layer is looked
+    for.
+    """
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(f"{problem}\n  {hint}")

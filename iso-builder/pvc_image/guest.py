@@ -1,7 +1,8 @@
 """The tiny test guest: one bootable raw disk image made from Debian's cloud kernel and busybox.
 
-No mount, loop device or chroot: the partition table is written here, the FAT file system by mtools, the boot loader
-by syslinux, all on a plain file. The image boots from virtio-scsi and virtio-blk under SeaBIOS.
+No mount, loop device or chroot: the partition table is written here, the FAT file system by
+mtools, the boot loader by syslinux, all on a plain file. The image boots from virtio-scsi and
+virtio-blk under SeaBIOS.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from pvc_image.process import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGE_BYTES = 24 * 1024 * 1024      # kernel 12 MB, initramfs 2 MB, room for a kernel that grows
+IMAGE_BYTES = 24 * 1024 * 1024  # kernel 12 MB, initramfs 2 MB, room for a kernel that grows
 PARTITION_OFFSET_BYTES = 1024 * 1024
 SECTOR_BYTES = 512
-FAT_SERIAL = "50564347"             # "PVCG": a drawn one would make every build differ
+FAT_SERIAL = "50564347"  # "PVCG": a drawn one would make every build differ
 SCRIPTS = ("init", "lease", "serve", "count")
 # In load order of what is wanted; what they need comes before them by itself.
 DRIVERS = ("virtio_net", "virtio_blk", "virtio_scsi", "sd_mod", "button", "evdev")
@@ -68,16 +69,24 @@ def source_digest(suite: str, scripts: Path, builder: Path) -> str:
 def _extract_packages(suite: str, target: Path, log: Path) -> None:
     options = ('Acquire::Languages "none"', *mirror.apt_options())
     run(
-        "mmdebstrap", "--variant=extract", "--format=directory", "--mode=root",
+        "mmdebstrap",
+        "--variant=extract",
+        "--format=directory",
+        "--mode=root",
         "--include=linux-image-cloud-amd64,busybox-static",
         *(f"--aptopt={option}" for option in options),
-        suite, target, mirror.find_mirror(),
-        timeout_s=600, log=log,
+        suite,
+        target,
+        mirror.find_mirror(),
+        timeout_s=600,
+        log=log,
     )
 
 
 def initramfs(packages: Path, scripts: Path) -> bytes:
-    """The whole user space of the guest as one cpio archive (newc), the same bytes for the same files."""
+    """The whole user space of the guest as one cpio archive (newc), the same bytes for the same
+    files.
+    """
     archive = bytearray()
     entries = sorted(_entries(packages, scripts))
     for number, (name, mode, content) in enumerate((*entries, ("TRAILER!!!", 0, b"")), start=1):
@@ -103,7 +112,9 @@ def _entries(packages: Path, scripts: Path) -> Iterator[tuple[str, int, bytes]]:
 
 def load_order(modules: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]]:
     """Modules with all that they depend on, each after what it needs; without what is built in."""
-    files = {path.name.split(".")[0].replace("-", "_"): path for path in modules.glob("kernel/**/*.ko*")}
+    files = {
+        path.name.split(".")[0].replace("-", "_"): path for path in modules.glob("kernel/**/*.ko*")
+    }
     built_in = {
         line.rpartition("/")[2].split(".")[0].replace("-", "_")
         for line in (modules / "modules.builtin").read_text(encoding="ascii").splitlines()
@@ -114,7 +125,9 @@ def load_order(modules: Path, wanted: tuple[str, ...]) -> list[tuple[str, bytes]
         if name in found or name in built_in:
             return
         if name not in files:
-            raise ImageError(f"Debian's cloud kernel has no module {name}", "adjust DRIVERS in guest.py")
+            raise ImageError(
+                f"Debian's cloud kernel has no module {name}", "adjust DRIVERS in guest.py"
+            )
         raw = files[name].read_bytes()
         content = lzma.decompress(raw) if files[name].suffix == ".xz" else raw
         for needed in dependencies(content):
@@ -134,7 +147,9 @@ def dependencies(module: bytes) -> list[str]:
 
 
 def cpio_entry(inode: int, name: str, mode: int, content: bytes) -> bytes:
-    """One file in the kernel's initramfs format (Documentation/driver-api/early-userspace/buffer-format.rst)."""
+    """One file in the kernel's initramfs format
+    (Documentation/driver-api/early-userspace/buffer-format.rst).
+    """
     name_bytes = name.encode("ascii") + b"\0"
     numbers = (inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name_bytes), 0)
     head = b"070701" + b"".join(b"%08x" % number for number in numbers) + name_bytes
@@ -148,12 +163,38 @@ def _write_disk(image: Path, files: Path) -> None:
     partition = f"{image}@@{PARTITION_OFFSET_BYTES}"
     sectors = (IMAGE_BYTES - PARTITION_OFFSET_BYTES) // SECTOR_BYTES
     env = dict(os.environ, MTOOLS_SKIP_CHECK="1", SOURCE_DATE_EPOCH="0", TZ="UTC")
-    run("mformat", "-i", partition, "-T", str(sectors), "-h", "16", "-s", "63",
-        "-H", str(PARTITION_OFFSET_BYTES // SECTOR_BYTES), "-N", FAT_SERIAL, "-c", "8", "::", timeout_s=60, env=env)
+    run(
+        "mformat",
+        "-i",
+        partition,
+        "-T",
+        str(sectors),
+        "-h",
+        "16",
+        "-s",
+        "63",
+        "-H",
+        str(PARTITION_OFFSET_BYTES // SECTOR_BYTES),
+        "-N",
+        FAT_SERIAL,
+        "-c",
+        "8",
+        "::",
+        timeout_s=60,
+        env=env,
+    )
     for path in sorted(files.iterdir()):
         os.utime(path, (0, 0))
         run("mcopy", "-m", "-i", partition, path, f"::{path.name}", timeout_s=60, env=env)
-    run("syslinux", "--install", "--offset", str(PARTITION_OFFSET_BYTES), image, timeout_s=60, env=env)
+    run(
+        "syslinux",
+        "--install",
+        "--offset",
+        str(PARTITION_OFFSET_BYTES),
+        image,
+        timeout_s=60,
+        env=env,
+    )
     with image.open("r+b") as handle:
         handle.write(_boot_code())
         handle.seek(440)
@@ -162,8 +203,11 @@ def _write_disk(image: Path, files: Path) -> None:
 
 def partition_table(first_sector: int, sectors: int) -> bytes:
     """The last 72 bytes of a master boot record: disk id, one active FAT partition, the mark."""
-    # 0xFE 0xFF 0xFF: cylinder, head and sector say "beyond what they can say"; the boot code uses the sector number.
-    entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x0E, b"\xfe\xff\xff", first_sector, sectors)
+    # 0xFE 0xFF 0xFF: cylinder, head and sector say "beyond what they can say"; the boot code uses
+    # the sector number.
+    entry = struct.pack(
+        "<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x0E, b"\xfe\xff\xff", first_sector, sectors
+    )
     return struct.pack("<IH", int(FAT_SERIAL, 16), 0) + entry + b"\0" * 48 + b"\x55\xaa"
 
 
@@ -177,5 +221,7 @@ def _boot_code() -> bytes:
 def _only_one(found: Iterator[Path], what: str) -> Path:
     paths = sorted(found)
     if len(paths) != 1:
-        raise ImageError(f"{len(paths)} candidates for the guest's {what}", "look into the packages' content")
+        raise ImageError(
+            f"{len(paths)} candidates for the guest's {what}", "look into the packages' content"
+        )
     return paths[0]

@@ -14,18 +14,29 @@ from pvc_image.errors import ImageError
 HERE = Path(__file__).resolve().parent.parent
 CHECKOUT = HERE.parent
 DEFAULT_ROOT = "/var/lib/pvc-lab"
-# What builds the layers (first line) and the guest (second). systemd-container brings systemctl and nspawn.
+# What builds the layers (first line) and the guest (second). systemd-container brings systemctl and
+# nspawn.
 HOST_PACKAGES = (
-    "mmdebstrap", "debian-archive-keyring", "systemd-container", "python3-venv", "git",
-    "mtools", "syslinux", "syslinux-common",
+    "mmdebstrap",
+    "debian-archive-keyring",
+    "systemd-container",
+    "python3-venv",
+    "git",
+    "mtools",
+    "syslinux",
+    "syslinux-common",
 )
 
 
 def main() -> int:
     """Build what the arguments name; 0 done, 1 failed with a reason on standard error."""
     parser = argparse.ArgumentParser(prog="build.py", description="Build the image of a node.")
-    parser.add_argument("--root", type=Path, default=Path(os.environ.get("PVC_LAB", DEFAULT_ROOT)),
-                        help="cache and state (PVC_LAB; default %(default)s)")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(os.environ.get("PVC_LAB", DEFAULT_ROOT)),
+        help="cache and state (PVC_LAB; default %(default)s)",
+    )
     parser.add_argument("what", choices=["image", "base", "guest", "packages"])
     arguments = parser.parse_args()
     try:
@@ -59,10 +70,20 @@ def software_layer(
     wanted: manifest.Manifest, base_dir: Path, root: Path, progress: cache.Progress
 ) -> Path:
     """Our software over the base layer."""
-    digest = source.digest(CHECKOUT, wanted.base_digest(), wanted.vendored_digest(), *wanted.product_packages)
+    digest = source.digest(
+        CHECKOUT, wanted.base_digest(), wanted.vendored_digest(), *wanted.product_packages
+    )
     made = cache.ensure(
         root / "image" / f"software-{digest}",
-        lambda new: software.build(wanted, CHECKOUT, base_dir, digest, root, new, progress),
+        lambda new: software.build(
+            wanted,
+            checkout=CHECKOUT,
+            base=base_dir,
+            digest=digest,
+            root=root,
+            new=new,
+            progress=progress,
+        ),
         f"software {digest}",
         progress,
     )

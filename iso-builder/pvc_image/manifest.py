@@ -43,7 +43,9 @@ class Manifest:
     components: tuple[str, ...]
     variant: str
     packages: tuple[str, ...]
-    product_packages: tuple[str, ...]   # those that our own package depends on: all groups but `base`
+    product_packages: tuple[
+        str, ...
+    ]  # those that our own package depends on: all groups but `base`
     masked: tuple[str, ...]
     disabled: tuple[str, ...]
     enabled: tuple[str, ...]
@@ -98,7 +100,9 @@ def parse(text: str) -> Manifest:
         masked=tuple(sorted(units["masked"])),
         disabled=tuple(sorted(units["disabled"])),
         enabled=tuple(sorted(units["enabled"])),
-        files=tuple(WrittenFile(**entry) for entry in sorted(raw["files"], key=lambda e: e["path"])),
+        files=tuple(
+            WrittenFile(**entry) for entry in sorted(raw["files"], key=lambda e: e["path"])
+        ),
         vendored=Vendored(
             python=raw["vendored"]["python"],
             platforms=tuple(raw["vendored"]["platforms"]),
@@ -110,7 +114,9 @@ def parse(text: str) -> Manifest:
 def _only(table: dict[str, Any], where: str, keys: str) -> None:
     wanted = set(keys.split())
     if unknown := sorted(set(table) - wanted):
-        raise ImageError(f"manifest.toml: unknown key in {where}: {', '.join(unknown)}", "remove it")
+        raise ImageError(
+            f"manifest.toml: unknown key in {where}: {', '.join(unknown)}", "remove it"
+        )
     if missing := sorted(wanted - set(table)):
         raise ImageError(f"manifest.toml: {where} lacks {', '.join(missing)}", "add it")
 

@@ -1,4 +1,6 @@
-"""Where packages come from: the mirror and proxy that this machine's own apt uses. Nothing is written down."""
+"""Where packages come from: the mirror and proxy that this machine's own apt uses. Nothing is
+written down.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def parse_index_targets(text: str) -> str | None:
 
 
 def apt_options() -> tuple[str, ...]:
-    """apt settings that mmdebstrap needs to reach the mirror as the host does."""
+    """Settings of apt that mmdebstrap needs to reach the mirror as the host does."""
     return parse_apt_config(output("apt-config", "dump", timeout_s=30))
 
 

@@ -1,4 +1,6 @@
-"""Running other programs: argument lists, a time limit on each, and the end of their words when they fail."""
+"""Running other programs: argument lists, a time limit on each, and the end of their words when
+they fail.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def output(
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    """What a program wrote to its standard output (with `log`: to both, and it is kept there too)."""
+    """What a program wrote to its standard output (with `log`: to both, and it is kept there
+    too).
+    """
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
@@ -52,7 +56,8 @@ def output(
         ) from err
     except subprocess.TimeoutExpired as err:
         raise ImageError(
-            f"{words[0]} did not end within {timeout_s:.0f} s", "look at the machine's load and network, run again"
+            f"{words[0]} did not end within {timeout_s:.0f} s",
+            "look at the machine's load and network, run again",
         ) from err
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)

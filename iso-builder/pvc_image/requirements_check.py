@@ -1,7 +1,7 @@
-"""Run by the image's own Python: does the image hold what our wheel's metadata asks for? Standard library only.
-
-What is missing is an error. What is older than asked for is printed: Debian's version is what ships, so the number in
-pyproject.toml is the one to correct.
+"""Run by the image's own Python: does the image hold what our wheel's metadata asks for? Standard
+library only.
+ What is missing is an error. What is older than asked for is printed: Debian's version is what
+ships, so the number in pyproject.toml is the one to correct.
 """
 
 import re
@@ -26,7 +26,9 @@ for requirement in metadata.requires("pvc-gitops") or []:
     try:
         found = metadata.version(name)
     except metadata.PackageNotFoundError:
-        problems.append(f"{name} is not in the image: add Debian's package to manifest.toml, or vendor it")
+        problems.append(
+            f"{name} is not in the image: add Debian's package to manifest.toml, or vendor it"
+        )
         continue
     if least and numbers(found) < numbers(least):
         print(f"{name}: pyproject.toml asks for {least} or newer, Debian has {found}")

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 # What ends up in our package, or decides how it is made.
 _INPUTS = (
-    "pyproject.toml", "README.md", "LICENSE", "pvc_gitops", "node-agent", "schema", "example-cluster-repo",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "pvc_gitops",
+    "node-agent",
+    "schema",
+    "example-cluster-repo",
     "iso-builder/pvc_image",
 )
 

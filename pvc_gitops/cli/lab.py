@@ -10,51 +10,46 @@ from pathlib import Path
 
 import click
 
-from pvc_gitops.lab import image, preflight
+from pvc_gitops.lab import image, paths, preflight
 from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.lab import Lab
 from pvc_gitops.lab.remote import RemoteMode
 from pvc_gitops.lab.topology import NETWORKS
 
 name_option = click.option(
-    "--name", default="lab", envvar="PVC_LAB_NAME", show_default=True, help="Which lab of this machine."
+    "--name",
+    default="lab",
+    envvar="PVC_LAB_NAME",
+    show_default=True,
+    help="Which lab of this machine.",
 )
 # Options of the command that runs inside belong to it.
 _PASS_THROUGH = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-class _LabGroup(click.Group):
-    """Shows the lab's refusals as refusals, with what to do next."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except LabError as err:
-            click.echo(f"pvc lab: {err.message}", err=True)
-            click.echo(f"  {err.hint}", err=True)
-            raise click.exceptions.Exit(err.exit_code) from err
-
-
-@click.group(name="lab", cls=_LabGroup)
+@click.group(name="lab")
 def lab() -> None:
     """Boot a real cluster in containers on this machine, and break it."""
 
 
 @lab.command()
 @name_option
-@click.option("--repo", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".",
-              show_default=True, help="The cluster's repository.")
-@click.option("--seeds", type=click.Path(path_type=Path, exists=True, file_okay=False),
-              help="Folder with NODE.json, the seed of each node.")
+@click.option(
+    "--repo",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=".",
+    show_default=True,
+    help="The cluster's repository.",
+)
+@click.option(
+    "--seeds",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with NODE.json, the seed of each node.",
+)
 @click.option("--debian-only", is_flag=True, help="Boot the image without our software.")
 def up(name: str, repo: Path, seeds: Path | None, debian_only: bool) -> None:
     """Build and boot the machines that the repository's Node documents describe."""
-    lacking = preflight.missing()
-    if lacking:
-        raise LabError("this machine cannot carry a lab: " + "; ".join(lacking), hint="`pvc try` needs none of it")
-    installed = preflight.install_host_packages()
-    if installed:
-        click.echo(f"installed {', '.join(installed)}")
+    _make_ready()
     began_s = time.monotonic()
 
     def say(text: str) -> None:
@@ -71,6 +66,29 @@ def up(name: str, repo: Path, seeds: Path | None, debian_only: bool) -> None:
     layers = image.layers(here.paths.root, software=not debian_only)
     here.up(repo, seed_for=None if seeds is None else seed_for, layers=layers, say=say)
     click.echo(f"lab {name} is up; `pvc lab status`, `pvc lab exec NODE -- CMD`, `pvc lab down`")
+
+
+@lab.command(name="image")
+def build_image() -> None:
+    """Build the nodes' image and the tiny guest, or find them built; prints where they are."""
+    _make_ready()
+    root = paths.default_root()
+    for layer in image.layers(root):
+        click.echo(f"layer {layer}")
+    guest = image.guest(root)
+    click.echo(f"guest {guest.path} {guest.size_bytes // 1024**2} MiB sha256:{guest.sha256}")
+
+
+def _make_ready() -> None:
+    lacking = preflight.missing()
+    if lacking:
+        raise LabError(
+            "this machine cannot carry a lab: " + "; ".join(lacking),
+            hint="`pvc try` needs none of it",
+        )
+    installed = preflight.install_host_packages()
+    if installed:
+        click.echo(f"installed {', '.join(installed)}")
 
 
 @lab.command()
@@ -95,7 +113,9 @@ def status(name: str, output: str) -> None:
     click.echo(f"{'NODE':12} {'POWER':6} {'SYSTEM':10} {'UPSTREAM':16} {'BMC':20} AGENT")
     for row in rows:
         agent = "yes" if row.agent_socket is not None else "no"
-        click.echo(f"{row.name:12} {row.power:6} {row.system:10} {row.address:16} {row.bmc:20} {agent}")
+        click.echo(
+            f"{row.name:12} {row.power:6} {row.system:10} {row.address:16} {row.bmc:20} {agent}"
+        )
 
 
 @lab.command(context_settings=_PASS_THROUGH)
@@ -103,7 +123,9 @@ def status(name: str, output: str) -> None:
 @click.argument("node")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec(name: str, node: str, command: tuple[str, ...]) -> None:  # noqa: A001  the verb's name
-    """Run a command in NODE, or in `outside`, the client outside of the cluster; exits with its status."""
+    """Run a command in NODE, or in `outside`, the client outside of the cluster; exits with its
+    status.
+    """
     words = command[1:] if command[0] == "--" else command
     sys.exit(Lab(name).call(node, words))
 
@@ -122,7 +144,9 @@ def log(name: str, node: str, unit: str | None, follow: bool, lines: int | None)
 @lab.command()
 @name_option
 def facts(name: str) -> None:
-    """What belongs into the Node documents, as JSON: MACs, BMC, OSD file. Shows the BMCs' password."""
+    """What belongs into the Node documents, as JSON: MACs, BMC, OSD file. Shows the BMCs'
+    password.
+    """
     click.echo(json.dumps([asdict(fact) for fact in Lab(name).facts()], indent=1))
 
 

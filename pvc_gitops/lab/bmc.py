@@ -51,10 +51,18 @@ class Bmc:
             path.chmod(mode)
         process = spawn(
             network.inside(
-                self._paths.lab, "ipmi_sim", "-n", "-c", str(home / "lan.conf"), "-f", str(home / "emu"),
-                "-s", str(home / "state"),
+                self._paths.lab,
+                "ipmi_sim",
+                "-n",
+                "-c",
+                str(home / "lan.conf"),
+                "-f",
+                str(home / "emu"),
+                "-s",
+                str(home / "state"),
             ),
-            log=home / "log", env=python_env(),
+            log=home / "log",
+            env=python_env(),
         )
         self._process.write(process)
 
@@ -71,7 +79,9 @@ mc_enable 0x20
 
 
 def lan_conf(hardware: NodeHardware, chassis: Path, password: str) -> str:
-    """Configuration of ipmi_sim. The GUID's bytes stand in the order in which `raw 0x06 0x37` answers them."""
+    """Configuration of ipmi_sim. The GUID's bytes stand in the order in which `raw 0x06 0x37`
+    answers them.
+    """
     return f"""name "{hardware.name}"
 set_working_mc 0x20
   startlan 1
@@ -89,13 +99,13 @@ set_working_mc 0x20
 
 
 def chassis_script(paths: NodePaths) -> str:
-    """What ipmi_sim calls as `chassis 0x20 get|set|check WHAT [VALUE]`; `get power` prints `power:0|1`.
+    """What ipmi_sim calls as `chassis 0x20 get|set|check WHAT [VALUE]`; `get power` prints
+    `power:0|1`.
 
-    Switching on returns before the machine has booted, as real controllers do; off returns when it is off.
+    Switching on returns before the machine has booted, as real controllers do; off returns when it
+    is off.
     """
-    switch = shlex.join(
-        python_module(SWITCH_MODULE, paths.lab.root, paths.lab.name, paths.name)
-    )
+    switch = shlex.join(python_module(SWITCH_MODULE, paths.lab.root, paths.lab.name, paths.name))
     return f"""#!/bin/sh
 switch() {{ {switch} "$1"; }}
 case "$2 $3" in

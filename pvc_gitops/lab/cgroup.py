@@ -13,10 +13,14 @@ EMPTY_LIMIT_S = 10.0
 
 
 def root() -> Path:
-    """The cgroup2 mount: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a machine with both versions."""
+    """The cgroup2 mount: /sys/fs/cgroup, or /sys/fs/cgroup/unified on a machine with both
+    versions.
+    """
     found = find_root(Path("/proc/self/mounts").read_text(encoding="utf-8"))
     if found is None:
-        raise LabError("no cgroup version 2 is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
+        raise LabError(
+            "no cgroup version 2 is mounted", hint="mount -t cgroup2 none /sys/fs/cgroup"
+        )
     return found
 
 
@@ -24,7 +28,7 @@ def find_root(mounts: str) -> Path | None:
     """The first cgroup2 of a mount table."""
     for line in mounts.splitlines():
         fields = line.split()
-        if len(fields) > 2 and fields[2] == "cgroup2":
+        if "cgroup2" in fields[2:3]:
             return Path(fields[1])
     return None
 
@@ -37,8 +41,9 @@ def of_lab(lab: str) -> Path:
 def hand_down_controllers(group: Path) -> None:
     """Let the groups below have every controller that this one has.
 
-    Without any, libvirt in a node takes cgroups as absent and leaves guests in its own service's group, where
-    nothing that kills by slice finds them. One is enough, even hugetlb; those that the kernel refuses are left out.
+    Without any, libvirt in a node takes cgroups as absent and leaves guests in its own service's
+    group, where nothing that kills by slice finds them. One is enough, even hugetlb; those that the
+    kernel refuses are left out.
     """
     for controller in (group / "cgroup.controllers").read_text(encoding="ascii").split():
         with contextlib.suppress(OSError):
@@ -48,7 +53,8 @@ def hand_down_controllers(group: Path) -> None:
 def make(lab: str, node: str) -> Path:
     """A new, empty group for a node's boot.
 
-    A group that handed controllers down takes no process itself (EBUSY), so an old one is removed first.
+    A group that handed controllers down takes no process itself (EBUSY), so an old one is removed
+    first.
     """
     group = of_lab(lab) / node
     remove(group)

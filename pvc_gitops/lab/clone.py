@@ -39,7 +39,10 @@ def copy_example(example: Path, clone: Path) -> bool:
     """Copy the example; False if the folder is there already and is left as it is."""
     if clone.exists():
         if not (clone / "cluster.yaml").exists():
-            raise LabError(f"{clone} is there and holds no cluster.yaml", hint="name another folder with --repo")
+            raise LabError(
+                f"{clone} is there and holds no cluster.yaml",
+                hint="name another folder with --repo",
+            )
         return False
     shutil.copytree(example, clone)
     run("git", "-C", clone, "init", "--quiet", f"--initial-branch={BRANCH}")
@@ -50,7 +53,10 @@ def write_facts(
     clone: Path, facts: Sequence[NodeFacts], source_url: str, images: Sequence[LabImage]
 ) -> None:
     """Write what only this lab knows into the Node, Image and Cluster documents."""
-    _edit(clone / "cluster.yaml", {("spec", "source", "url"): source_url, ("spec", "source", "branch"): BRANCH})
+    _edit(
+        clone / "cluster.yaml",
+        {("spec", "source", "url"): source_url, ("spec", "source", "branch"): BRANCH},
+    )
     for node in facts:
         changes: dict[tuple[str, ...], Any] = {
             ("spec", "identity"): {"match": {"macs": list(node.macs.values())}},

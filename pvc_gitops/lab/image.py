@@ -1,4 +1,6 @@
-"""The image that nodes boot: asked for from `iso-builder/build.py`, which caches it by what it is made from."""
+"""The image that nodes boot: asked for from `iso-builder/build.py`, which caches it by what it is
+made from.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +36,7 @@ def layers(root: Path, *, software: bool = True) -> tuple[Path, ...]:
     """The image's layers, top first, built now where something changed.
 
     Args:
+        root: image cache.
         software: without it only Debian, which is enough to try the hardware.
     """
     return tuple(Path(layer) for layer in _build("image" if software else "base", root)["layers"])
@@ -48,11 +51,19 @@ def guest(root: Path) -> GuestImage:
 def _build(what: str, root: Path) -> dict[str, Any]:
     source = checkout()
     if source is None:
-        raise LabError("the image is built from a checkout", hint="git clone the project and run `pvc lab` there")
+        raise LabError(
+            "the image is built from a checkout",
+            hint="git clone the project and run `pvc lab` there",
+        )
     argv = [sys.executable, str(source / "iso-builder" / "build.py"), "--root", str(root), what]
     # Standard error is left alone: it shows the stages with their times.
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=BUILD_TIMEOUT_S, check=False
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
     )
     if done.returncode != 0:
         raise LabError(f"the {what} could not be built", hint="the reason stands above")

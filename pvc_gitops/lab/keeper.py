@@ -1,4 +1,5 @@
-"""The process that keeps one machine running: mounts its disk, boots it, boots it again after a reboot from inside.
+"""The process that keeps one machine running: mounts its disk, boots it, boots it again after a
+reboot from inside.
 
 Run as `python -m pvc_gitops.lab.keeper ROOT LAB NODE`, in a mount name space of its own.
 """
@@ -19,7 +20,8 @@ from pvc_gitops.lab.paths import LabPaths
 from pvc_gitops.lab.process import must_become, run
 from pvc_gitops.lab.topology import NodeHardware, Topology, from_json
 
-# systemd-nspawn's status when the machine asked for a reboot (with --keep-unit it does not start again itself).
+# systemd-nspawn's status when the machine asked for a reboot (with --keep-unit it does not start
+# again itself).
 REBOOT_STATUS: Final = 133
 SOCKET_INSIDE: Final = "run/pvc/agent.sock"
 # A machine that reboots at once and for ever is broken; the keeper gives up and it stays off.
@@ -57,7 +59,9 @@ def _mount(node: Node) -> None:
 
 
 def _install(node: Node) -> None:
-    """Once, before the first boot, and through the mount: folders keep the owner and mode that the image gives."""
+    """Once, before the first boot, and through the mount: folders keep the owner and mode that the
+    image gives.
+    """
     if node.paths.installed.exists() or not node.paths.install.exists():
         return
     for source in sorted(node.paths.install.rglob("*")):
@@ -82,7 +86,9 @@ def _boot(node: Node, hardware: NodeHardware, topology: Topology) -> int:
         node.nspawn.write(machine.pid)
         must_become(
             lambda: node.init_pid() is not None or machine.poll() is not None,
-            limit_s=15, failure=f"{node.name}: no first process", hint="see above",
+            limit_s=15,
+            failure=f"{node.name}: no first process",
+            hint="see above",
         )
     finally:
         holder.kill()
@@ -97,10 +103,10 @@ def _boot(node: Node, hardware: NodeHardware, topology: Topology) -> int:
 
 
 def _wait_for_own_network(pid: int) -> None:
-    ours = os.stat("/proc/self/ns/net").st_ino
+    ours = Path("/proc/self/ns/net").stat().st_ino
 
     def is_apart() -> bool:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino != ours
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino != ours
 
     must_become(is_apart, limit_s=10, failure="no network name space", hint="see above")
 
@@ -110,11 +116,28 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     netns = f"/proc/{netns_pid}/ns/net"
     argv = [
-        # nspawn itself is started in the network of its machine: /sys shows the cards of whoever mounts it.
-        "nsenter", f"--net={netns}", "--", "systemd-nspawn", "-D", str(node.paths.merged), "--boot", "-M", node.name,
-        "--register=no", "--keep-unit", "--capability=all", "--system-call-filter=@known",
-        "--bind=/dev/net/tun", "--bind=/dev/fuse", "--resolv-conf=off", "--timezone=off",
-        "--link-journal=no", "--kill-signal=SIGRTMIN+3", f"--uuid={hardware.system_uuid}",
+        # nspawn itself is started in the network of its machine: /sys shows the cards of whoever
+        # mounts it.
+        "nsenter",
+        f"--net={netns}",
+        "--",
+        "systemd-nspawn",
+        "-D",
+        str(node.paths.merged),
+        "--boot",
+        "-M",
+        node.name,
+        "--register=no",
+        "--keep-unit",
+        "--capability=all",
+        "--system-call-filter=@known",
+        "--bind=/dev/net/tun",
+        "--bind=/dev/fuse",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        "--kill-signal=SIGRTMIN+3",
+        f"--uuid={hardware.system_uuid}",
         f"--network-namespace-path={netns}",
     ]
     env = {
@@ -123,8 +146,8 @@ def _start(
         # Only /proc/sys/net. With "1" udev in the node makes the host's devices appear in /dev.
         "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
     }
-    # Two machines in one control group would share one tree of slices. The helper joins the group, then becomes
-    # nspawn: done in a child of ours it would need code between fork and exec.
+    # Two machines in one control group would share one tree of slices. The helper joins the group,
+    # then becomes nspawn: done in a child of ours it would need code between fork and exec.
     join = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(group / "cgroup.procs"), *argv]
     return subprocess.Popen(join, env=env, stdin=subprocess.DEVNULL)
 

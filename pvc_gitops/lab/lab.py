@@ -1,7 +1,7 @@
 """A lab: the hardware of one cluster on one machine. It knows nothing of the cluster's software.
 
-`up` and `down` converge: each may be interrupted anywhere and run again. Labs of different names share nothing but
-the image cache.
+`up` and `down` converge: each may be interrupted anywhere and run again. Labs of different names
+share nothing but the image cache.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pvc_gitops.lab.bmc import Bmc
 from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.node import Node
 from pvc_gitops.lab.paths import LabPaths, default_root
-from pvc_gitops.lab.process import run
+from pvc_gitops.lab.process import command_line
 from pvc_gitops.lab.remote import RemoteMode
 from pvc_gitops.lab.topology import DEFAULT_OSD_BYTES, NodeFacts, NodeHardware, Topology
 
-OUTSIDE: Final = "outside"      # the client outside of the cluster: the lab's own network name space
+OUTSIDE: Final = "outside"  # the client outside of the cluster: the lab's own network name space
 SEED_PATH: Final = "/var/lib/pvc/seed.json"
 NETWORK_FILE_PATH: Final = "/etc/systemd/network/10-pvc-upstream.network"
 OSD_PATH: Final = "/var/lib/pvc/osd0"
@@ -44,10 +44,10 @@ class NodeStatus:
     """What can be seen of a machine from outside, and what its systemd says."""
 
     name: str
-    power: str              # on, off
-    system: str             # running, degraded, starting, …; empty: no answer
-    address: str            # upstream
-    bmc: str                # "ADDRESS on" or "ADDRESS off"
+    power: str  # on, off
+    system: str  # running, degraded, starting, …; empty: no answer
+    address: str  # upstream
+    bmc: str  # "ADDRESS on" or "ADDRESS off"
     init_pid: int | None
     agent_socket: Path | None
 
@@ -58,7 +58,7 @@ class Lab:
     def __init__(self, name: str, root: Path | None = None) -> None:
         self.paths = LabPaths(root or default_root(), name)
 
-    # -- the whole ------------------------------------------------------------------------------------------------
+    # -- the whole
 
     def up(
         self,
@@ -68,11 +68,14 @@ class Lab:
         layers: Sequence[Path] | None = None,
         say: Say = lambda _: None,
     ) -> Topology:
-        """Build and boot the machines that the repository's Node documents describe; returns when all are up.
+        """Build and boot the machines that the repository's Node documents describe; returns when
+        all are up.
 
         Args:
-            repository: working tree of the cluster's repository; cluster.yaml and nodes/*.yaml are read.
-            seed_for: the seed (JSON bytes) that the installer leaves on a node, by its name; None leaves no seed.
+            repository: working tree of the cluster's repository; cluster.yaml and nodes/*.yaml
+                are read.
+            seed_for: the seed (JSON bytes) that the installer leaves on a node, by its name;
+                None leaves no seed. A node that was installed before keeps what it has.
             layers: image layers, top first; None builds or finds the product's image.
             say: told one line a stage.
         """
@@ -81,7 +84,9 @@ class Lab:
         found = image.layers(self.paths.root) if layers is None else layers
         with self._locked():
             self._prepare(wanted, seed_for)
-            self.paths.layers.write_text(json.dumps([str(layer) for layer in found]), encoding="utf-8")
+            self.paths.layers.write_text(
+                json.dumps([str(layer) for layer in found]), encoding="utf-8"
+            )
             network.ensure(self.paths, wanted)
             say(f"three switches, gateway {wanted.gateway}")
             self._ensure_remote(wanted)
@@ -93,7 +98,8 @@ class Lab:
         return wanted
 
     def prepare(self, repository: Path) -> Topology:
-        """Everything of `up` that can be done before the repository is complete: remote, addresses, BMC password.
+        """Everything of `up` that can be done before the repository is complete: remote, addresses,
+        BMC password.
 
         Needed before seeds exist: `facts` and the remote's path stand after this.
         """
@@ -132,7 +138,7 @@ class Lab:
         """One value a machine, by name; empty for a lab that was never up."""
         return tuple(self._status(node) for node in self._known_nodes())
 
-    # -- parts ----------------------------------------------------------------------------------------------------
+    # -- parts
 
     def topology(self) -> Topology:
         """What `up` built."""
@@ -178,7 +184,9 @@ class Lab:
         return remote.url(self.topology().gateway)
 
     def publish_image(self, path: Path, name: str) -> str:
-        """Make a file available to the nodes; its URL. A copy, since the original may change while it is read."""
+        """Make a file available to the nodes; its URL. A copy, since the original may change while
+        it is read.
+        """
         self.paths.images.mkdir(parents=True, exist_ok=True)
         new = self.paths.images / f".{name}.new"
         shutil.copyfile(path, new)
@@ -193,7 +201,7 @@ class Lab:
         """A path that leads to the node's agent socket whenever there is one, across reboots."""
         return self.node(name).paths.socket
 
-    # -- acts -----------------------------------------------------------------------------------------------------
+    # -- acts
 
     def call(self, where: str, argv: Sequence[str]) -> int:
         """Run a command in a node or in `outside` with this process's terminal; its status."""
@@ -207,7 +215,9 @@ class Lab:
             raise LabError(f"the lab {self.paths.name} is down", hint="pvc lab up --repo DIR")
         return network.inside(self.paths, *argv)
 
-    def log(self, name: str, *, unit: str | None = None, follow: bool = False, lines: int | None = None) -> int:
+    def log(
+        self, name: str, *, unit: str | None = None, follow: bool = False, lines: int | None = None
+    ) -> int:
         """The node's journal; of a node that is off, what is on its disk."""
         node = self.node(name)
         options = [*(["-f"] if follow else []), *(["-u", unit] if unit else [])]
@@ -245,7 +255,7 @@ class Lab:
         """How the remote answers the nodes from now on."""
         remote.set_mode(self.paths, mode)
 
-    # -- inside ---------------------------------------------------------------------------------------------------
+    # -- inside
 
     def _prepare(self, wanted: Topology, seed_for: SeedFor | None) -> None:
         known = self.topology() if self.paths.topology.exists() else wanted
@@ -257,7 +267,9 @@ class Lab:
         self.paths.home.mkdir(parents=True, exist_ok=True)
         self.paths.topology.write_text(wanted.to_json(), encoding="utf-8")
         for hardware in wanted.nodes:
-            Node(self.paths.node(hardware.name)).install(_installed_files(wanted, hardware, seed_for))
+            Node(self.paths.node(hardware.name)).install(
+                _installed_files(wanted, hardware, seed_for)
+            )
 
     def _ensure_remote(self, wanted: Topology) -> None:
         remote.ensure_repository(self.paths)
@@ -299,7 +311,8 @@ class Lab:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             path.write_text(
-                "".join(secrets.choice(letters) for _ in range(bmc.PASSWORD_LENGTH)), encoding="ascii"
+                "".join(secrets.choice(letters) for _ in range(bmc.PASSWORD_LENGTH)),
+                encoding="ascii",
             )
         return path.read_text(encoding="ascii")
 
@@ -312,7 +325,8 @@ class Lab:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as err:
                 raise LabError(
-                    f"another `pvc lab` is at work on {self.paths.name}", hint="wait until it has ended"
+                    f"another `pvc lab` is at work on {self.paths.name}",
+                    hint="wait until it has ended",
                 ) from err
             yield
 
@@ -345,6 +359,11 @@ def is_clean(lab: Lab) -> list[str]:
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
     if str(lab.paths.home) in mounts:
         left.append(f"mounts below {lab.paths.home}")
-    found = run("pgrep", "-f", f"{lab.paths.home}/|pvc_gitops[.]lab.*{lab.paths.name}", check=False)
-    left += [f"process {pid}" for pid in found.stdout.split()]
+    ours = (f"{lab.paths.home}/".encode(), f"\0{lab.paths.root}\0{lab.paths.name}\0".encode())
+    for folder in Path("/proc").glob("[0-9]*"):
+        words = command_line(int(folder.name))
+        if any(mark in words for mark in ours):
+            left.append(
+                f"process {folder.name}: {words.replace(bytes(1), b' ').decode(errors='replace')}"
+            )
     return left

@@ -1,6 +1,7 @@
-"""The lab's network name space: three switches, the upstream gateway, the ports that nodes are plugged into.
-
-Nothing here touches the host's own addresses, routes or rules: every command names the lab's name space.
+"""The lab's network name space: three switches, the upstream gateway, the ports that nodes are
+plugged into.
+ Nothing here touches the host's own addresses, routes or rules: every command names the lab's name
+space.
 """
 
 from __future__ import annotations
@@ -22,9 +23,17 @@ def ensure(paths: LabPaths, topology: Topology) -> None:
     """Make the name space and its switches; what is already there stays."""
     if not exists(paths):
         run("ip", "netns", "add", paths.netns)
-        # Switches do not speak; without IPv6 they send no neighbour discovery into the core networks.
-        run(*inside(paths, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
-                    "net.ipv6.conf.default.disable_ipv6=1"))
+        # Switches do not speak; without IPv6 they send no neighbour discovery into the core
+        # networks.
+        run(
+            *inside(
+                paths,
+                "sysctl",
+                "-qw",
+                "net.ipv6.conf.all.disable_ipv6=1",
+                "net.ipv6.conf.default.disable_ipv6=1",
+            )
+        )
         ip(paths, ["link set lo up"])
     there = links(paths)
     for switch in topology.switches:
@@ -80,21 +89,27 @@ def ip(paths: LabPaths, commands: Sequence[str], *, check: bool = True) -> None:
 
 
 def plug_in(node: NodePaths, hardware: NodeHardware, topology: Topology, netns_pid: int) -> None:
-    """Give a booting machine its cards, in the network name space of `netns_pid`, and plug them in."""
+    """Give a booting machine its cards, in the network name space of `netns_pid`, and plug them
+    in.
+    """
     unplug(node)
     commands: list[str] = []
     for nic in hardware.nics:
         port, mtu = node.port(nic.network), topology.switch(nic.network).mtu_bytes
         commands += [
-            f"link add name {port} mtu {mtu} type veth peer name {nic.name} mtu {mtu}"
-            f" address {nic.mac} netns {netns_pid}",
+            (
+                f"link add name {port} mtu {mtu} type veth"
+                f" peer name {nic.name} mtu {mtu} address {nic.mac} netns {netns_pid}"
+            ),
             f"link set {port} master {nic.network} up",
         ]
     ip(node.lab, commands)
 
 
 def cut(node: NodePaths, networks: Sequence[str] = tuple(NETWORKS)) -> None:
-    """Take the ports down on the switch's side: from now on no packet of the node arrives anywhere."""
+    """Take the ports down on the switch's side: from now on no packet of the node arrives
+    anywhere.
+    """
     ip(node.lab, [f"link set {node.port(network)} down" for network in networks], check=False)
 
 

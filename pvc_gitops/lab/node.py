@@ -1,7 +1,8 @@
 """One machine: its power switch, and ways to look inside.
 
-A machine is a systemd-nspawn container with an overlay as its disk: below, the image; above, what it wrote. A power
-cut takes the links down first and then kills, since a process that dies with its links up still sends FIN or RST.
+A machine is a systemd-nspawn container with an overlay as its disk: below, the image; above, what
+it wrote. A power cut takes the links down first and then kills, since a process that dies with its
+links up still sends FIN or RST.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from pvc_gitops.lab.process import (
 )
 
 KEEPER_MODULE: Final = "pvc_gitops.lab.keeper"
-INIT_LIMIT_S: Final = 20.0      # from the switch to the kernel's first process; measured 0.3 s
-BOOT_LIMIT_S: Final = 90.0      # until systemd has started everything; measured 2 to 3 s
-OFF_LIMIT_S: Final = 10.0       # measured 0.25 s
+INIT_LIMIT_S: Final = 20.0  # from the switch to the kernel's first process; measured 0.3 s
+BOOT_LIMIT_S: Final = 90.0  # until systemd has started everything; measured 2 to 3 s
+OFF_LIMIT_S: Final = 10.0  # measured 0.25 s
 # What `systemctl is-system-running` says of a machine that has come up.
 UP_STATES: Final = frozenset({"running", "degraded"})
 _ENVIRONMENT: Final = {
@@ -55,7 +56,9 @@ class Node:
         self.nspawn = PidFile(paths.nspawn_pid, "systemd-nspawn")
 
     def install(self, files: dict[str, tuple[int, str]]) -> None:
-        """What the installer puts on the disk: path -> (mode, content). Nothing happens to an installed machine."""
+        """What the installer puts on the disk: path -> (mode, content). Nothing happens to an
+        installed machine.
+        """
         if self.paths.installed.exists():
             return
         shutil.rmtree(self.paths.install, ignore_errors=True)
@@ -88,14 +91,23 @@ class Node:
     def _start_keeper(self) -> None:
         # The overlay is mounted in the keeper's own mount name space: it goes when the keeper goes.
         keeper = spawn(
-            ["unshare", "--mount", "--propagation", "private", "--",
-             *python_module(KEEPER_MODULE, self.paths.lab.root, self.paths.lab.name, self.name)],
-            log=self.paths.console, env=python_env(),
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "--",
+                *python_module(KEEPER_MODULE, self.paths.lab.root, self.paths.lab.name, self.name),
+            ],
+            log=self.paths.console,
+            env=python_env(),
         )
         self.keeper.write(keeper)
         must_become(
             lambda: self.init_pid() is not None or self.keeper.pid() is None,
-            limit_s=INIT_LIMIT_S, failure=f"{self.name} did not begin to boot", hint=self._console_hint(),
+            limit_s=INIT_LIMIT_S,
+            failure=f"{self.name} did not begin to boot",
+            hint=self._console_hint(),
         )
         if self.keeper.pid() is None:
             raise LabError(f"{self.name} ended while booting", hint=self._console_hint())
@@ -104,7 +116,9 @@ class Node:
         """Until systemd in the machine says that it has started everything."""
         must_become(
             lambda: self.system_state() in UP_STATES,
-            limit_s=limit_s, failure=f"{self.name} did not come up", hint=self._console_hint(),
+            limit_s=limit_s,
+            failure=f"{self.name} did not come up",
+            hint=self._console_hint(),
         )
 
     def power_off(self) -> None:
@@ -116,7 +130,7 @@ class Node:
             group = cgroup.of_lab(self.paths.lab.name) / self.name
             init = self.init_pid()
             if init is not None:
-                send(init, signal.SIGKILL)      # the kernel ends the whole name space with it
+                send(init, signal.SIGKILL)  # the kernel ends the whole name space with it
             cgroup.kill(group)
             if not wait_for(lambda: self.keeper.pid() is None, limit_s=OFF_LIMIT_S):
                 self.keeper.end()
@@ -140,15 +154,35 @@ class Node:
         if pid is None:
             raise LabError(f"{self.name} is off", hint=f"pvc lab fault power {self.name} on")
         # All name spaces and the root folder of process 1; -C is the control group's.
-        return ["nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", *argv]
+        return [
+            "nsenter",
+            "-t",
+            str(pid),
+            "-m",
+            "-u",
+            "-i",
+            "-n",
+            "-p",
+            "-C",
+            "-r",
+            "-w",
+            "--",
+            *argv,
+        ]
 
     def run(
         self, *argv: str, timeout_s: float = 60.0, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside to its end and return what it said, whatever its status."""
         return subprocess.run(
-            self.enter(argv), input=stdin if stdin is not None else "", capture_output=True, text=True,
-            errors="replace", timeout=timeout_s, env=environment(), check=False,
+            self.enter(argv),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=environment(),
+            check=False,
         )
 
     def call(self, argv: Sequence[str]) -> int:
@@ -176,7 +210,9 @@ class Node:
 
 
 def environment() -> dict[str, str]:
-    """The environment of commands inside a machine: nothing of the host's but the terminal's kind."""
+    """The environment of commands inside a machine: nothing of the host's but the terminal's
+    kind.
+    """
     return {**_ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
 
 

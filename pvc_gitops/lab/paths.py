@@ -1,4 +1,6 @@
-"""Where everything of a lab lies, and the names it uses on the host: one place, no other module joins paths."""
+"""Where everything of a lab lies, and the names it uses on the host: one place, no other module
+joins paths.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,9 @@ class NodePaths:
 
     @property
     def merged(self) -> Path:
-        """Where the keeper mounts the overlay, in a mount name space of its own: on the host it stays empty."""
+        """Where the keeper mounts the overlay, in a mount name space of its own: on the host it
+        stays empty.
+        """
         return self.home / "merged"
 
     @property

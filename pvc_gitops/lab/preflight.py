@@ -1,10 +1,13 @@
-"""Whether this machine can carry a lab, and making it so. Looks first, touches nothing while looking."""
+"""Whether this machine can carry a lab, and making it so. Looks first, touches nothing while
+looking.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,8 +15,10 @@ from typing import Final
 from pvc_gitops.lab import cgroup, paths
 from pvc_gitops.lab.process import run
 
-MEMORY_MIN_BYTES: Final = 6 * 1024**3   # three nodes: 2.4 GiB measured, six guests 1 GiB, the image's build and page cache
-DISK_MIN_BYTES: Final = 12 * 1024**3    # image 1.7, three nodes 1.5 and their OSD files as they fill
+MEMORY_MIN_BYTES: Final = (
+    6 * 1024**3
+)  # three nodes: 2.4 GiB measured, six guests 1 GiB, the image's build and page cache
+DISK_MIN_BYTES: Final = 12 * 1024**3  # image 1.7, three nodes 1.5 and their OSD files as they fill
 INSTALL_TIMEOUT_S: Final = 900
 
 # Debian package: a file or program that only it brings.
@@ -40,7 +45,8 @@ HOST_PACKAGES: Final = {
 def missing(root: Path | None = None) -> list[str]:
     """What the machine lacks for a lab, one sentence each, empty if nothing.
 
-    Packages that apt can install are not missing: see `missing_packages` and `install_host_packages`.
+    Packages that apt can install are not missing: see `missing_packages` and
+    `install_host_packages`.
     """
     return list(_missing(root or paths.default_root()))
 
@@ -53,7 +59,9 @@ def _missing(root: Path) -> Iterator[str]:
         yield "Debian: the lab installs its tools with apt-get; this is another distribution"
     if cgroup.find_root(Path("/proc/self/mounts").read_text(encoding="utf-8")) is None:
         yield "control groups version 2: mount -t cgroup2 none /sys/fs/cgroup"
-    if "overlay" not in Path("/proc/filesystems").read_text(encoding="ascii") and not _loads("overlay"):
+    if "overlay" not in Path("/proc/filesystems").read_text(encoding="ascii") and not _loads(
+        "overlay"
+    ):
         yield "overlayfs: the kernel has no module `overlay`"
     for device in ("/dev/net/tun", "/dev/fuse"):
         if not Path(device).exists():
@@ -64,10 +72,12 @@ def _missing(root: Path) -> Iterator[str]:
         yield "bridges: the kernel does not make any (module `bridge`)"
     available = memory_available_bytes(Path("/proc/meminfo").read_text(encoding="ascii"))
     if available < MEMORY_MIN_BYTES:
-        yield f"memory: {available / 1024**3:.1f} GiB are free, {MEMORY_MIN_BYTES / 1024**3:.0f} GiB are needed"
+        needed = MEMORY_MIN_BYTES / 1024**3
+        yield f"memory: {available / 1024**3:.1f} GiB are free, {needed:.0f} GiB are needed"
     free = shutil.disk_usage(_existing_parent(root)).free
     if free < DISK_MIN_BYTES:
-        yield f"disk: {free / 1024**3:.1f} GiB are free at {root}, {DISK_MIN_BYTES / 1024**3:.0f} GiB are needed"
+        needed = DISK_MIN_BYTES / 1024**3
+        yield f"disk: {free / 1024**3:.1f} GiB are free at {root}, {needed:.0f} GiB are needed"
     absent = [name for name in missing_packages() if not _can("apt-cache", "show", "--quiet", name)]
     if absent:
         yield f"packages: apt does not know {', '.join(absent)}; run `apt-get update`"
@@ -84,8 +94,15 @@ def install_host_packages() -> list[str]:
     if wanted:
         run("apt-get", "update", "--quiet", timeout_s=INSTALL_TIMEOUT_S)
         run(
-            "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet",
-            "--no-install-recommends", *wanted, timeout_s=INSTALL_TIMEOUT_S,
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            *wanted,
+            timeout_s=INSTALL_TIMEOUT_S,
         )
     return wanted
 
@@ -96,6 +113,16 @@ def memory_available_bytes(meminfo: str) -> int:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def main() -> int:
+    """`python -m pvc_gitops.lab.preflight`: 0 if a lab can run here, else 1 and what is missing on
+    one line.
+    """
+    lacking = missing()
+    if lacking:
+        print("; ".join(lacking))
+    return 1 if lacking else 0
 
 
 def _is_there(brings: str) -> bool:
@@ -115,3 +142,7 @@ def _can(*argv: str) -> bool:
 
 def _existing_parent(path: Path) -> Path:
     return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,8 @@ from typing import Final
 from pvc_gitops.lab.errors import LabError
 
 COMMAND_TIMEOUT_S: Final = 30.0
-# Between two looks of a wait: a boot is 2 s, so a finer grain buys nothing and costs CPU that nodes need.
+# Between two looks of a wait: a boot is 2 s, so a finer grain buys nothing and costs CPU that
+# nodes need.
 POLL_S: Final = 0.05
 LINES_SHOWN_MAX: Final = 12
 
@@ -32,11 +33,18 @@ def run(
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            words, input=stdin if stdin is not None else "", capture_output=True, text=True,
-            errors="replace", timeout=timeout_s, check=False,
+            words,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
         )
     except FileNotFoundError as err:
-        raise LabError(f"{words[0]} is not installed", hint="`pvc lab missing` says what is needed") from err
+        raise LabError(
+            f"{words[0]} is not installed", hint="`pvc lab missing` says what is needed"
+        ) from err
     except subprocess.TimeoutExpired as err:
         raise LabError(
             f"`{' '.join(words)}` did not end within {timeout_s:.0f} s",
@@ -68,7 +76,8 @@ def must_become(condition: Callable[[], bool], *, limit_s: float, failure: str, 
 
 
 def spawn(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None) -> int:
-    """Start a process that outlives this one, in a session of its own, its words going to `log`; its number.
+    """Start a process that outlives this one, in a session of its own, its words going to `log`;
+    its number.
 
     posix_spawn, not Popen: nobody here waits for it, and a Popen object complains about that.
     """
@@ -77,7 +86,10 @@ def spawn(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | Non
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
         return os.posix_spawnp(
-            words[0], words, dict(os.environ if env is None else env), setsid=True,
+            words[0],
+            words,
+            dict(os.environ if env is None else env),
+            setsid=True,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o644),
@@ -85,12 +97,14 @@ def spawn(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | Non
             ],
         )
     except FileNotFoundError as err:
-        raise LabError(f"{words[0]} is not installed", hint="`pvc lab missing` says what is needed") from err
+        raise LabError(
+            f"{words[0]} is not installed", hint="`pvc lab missing` says what is needed"
+        ) from err
 
 
 class PidFile:
-    """A process known by its number and by a word of its command line, so that a number that the kernel gave
-    to somebody else since is never mistaken for it."""
+    """A process known by its number and by a word of its command line, so that a number that the
+    kernel gave to somebody else since is never mistaken for it."""
 
     def __init__(self, path: Path, mark: str) -> None:
         self._path = path
@@ -109,7 +123,8 @@ class PidFile:
         except (FileNotFoundError, ValueError):
             return None
         said = command_line(pid)
-        # Empty also while the process is just becoming another program: only its state tells that from death.
+        # Empty also while the process is just becoming another program: only its state tells that
+        # from death.
         is_ours = self._mark in said or (said == b"" and not is_dead(pid))
         return pid if is_ours else None
 
@@ -129,7 +144,9 @@ class PidFile:
 
 
 def command_line(pid: int) -> bytes:
-    """The command line of a living process; empty for one that is gone or only waits to be reaped."""
+    """The command line of a living process; empty for one that is gone or only waits to be
+    reaped.
+    """
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

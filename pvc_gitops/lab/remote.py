@@ -1,6 +1,7 @@
-"""The remote: a bare repository that the host pushes to by path and nodes read by smart HTTP; and images.
-
-Run as `python -m pvc_gitops.lab.remote ROOT LAB ADDRESS PORT` inside the lab's network. Read-only over HTTP.
+"""The remote: a bare repository that the host pushes to by path and nodes read by smart HTTP; and
+images.
+ Run as `python -m pvc_gitops.lab.remote ROOT LAB ADDRESS PORT` inside the lab's network. Read-only
+over HTTP.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MODULE: Final = "pvc_gitops.lab.remote"
 PORT: Final = 80
 GIT_TIMEOUT_S: Final = 60
 REQUEST_BYTES_MAX: Final = 16 * 1024 * 1024
-HANG_S: Final = 120         # longer than any fetch's own limit
+HANG_S: Final = 120  # longer than any fetch's own limit
 COPY_BYTES: Final = 1024 * 1024
 IMAGES_PATH: Final = "/images/"
 
@@ -33,9 +34,9 @@ IMAGES_PATH: Final = "/images/"
 class RemoteMode(StrEnum):
     """How the git part answers; images are served always."""
 
-    ON = "on"       # as it should
-    OFF = "off"     # closes every connection without a word
-    HANG = "hang"   # takes the request and says nothing
+    ON = "on"  # as it should
+    OFF = "off"  # closes every connection without a word
+    HANG = "hang"  # takes the request and says nothing
 
 
 def url(gateway: str) -> str:
@@ -73,7 +74,9 @@ def ensure_server(paths: LabPaths, gateway: str) -> None:
     probe = network.inside(paths, "curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://{gateway}/")
     must_become(
         lambda: run(*probe, check=False).returncode == 0,
-        limit_s=10, failure="the lab's HTTP server does not answer", hint=f"see {paths.server_log}",
+        limit_s=10,
+        failure="the lab's HTTP server does not answer",
+        hint=f"see {paths.server_log}",
     )
 
 
@@ -110,7 +113,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"try /remote.git or /images/NAME\n")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """As GET, without the body."""
+        self.do_GET()
 
     def do_POST(self) -> None:
         """The second half of a fetch."""
@@ -123,7 +128,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _body(self, length: int) -> bytes:
         if length >= 0:
             return self.rfile.read(length)
-        body = bytearray()          # chunked, which libgit2 sends
+        body = bytearray()  # chunked, which libgit2 sends
         while (size := int(self.rfile.readline().split(b";")[0] or b"0", 16)) > 0:
             if len(body) + size > REQUEST_BYTES_MAX:
                 break
@@ -161,7 +166,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "REMOTE_ADDR": self.client_address[0],
         }
         done = subprocess.run(
-            ["git", "http-backend"], input=body, capture_output=True, env=env, check=False,
+            ["git", "http-backend"],
+            input=body,
+            capture_output=True,
+            env=env,
+            check=False,
             timeout=GIT_TIMEOUT_S,
         )
         self._relay(done.stdout)
@@ -187,7 +196,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def _image(self, name: str) -> None:
         path = self.paths.images / urllib.parse.unquote(name)
-        # resolve(): a link in the folder may point to the image cache, a `..` in the request may not.
+        # resolve(): a link in the folder may point to the image cache, a `..` in the request may
+        # not.
         if "/" in name or name.startswith(".") or not path.is_file():
             self._answer(HTTPStatus.NOT_FOUND, b"no such image\n")
             return

@@ -1,4 +1,5 @@
-"""A machine's power switch as a command, for its BMC: `python -m pvc_gitops.lab.switch ROOT LAB NODE on|off|cycle|status`.
+"""A machine's power switch as a command, for its BMC: `python -m pvc_gitops.lab.switch ROOT LAB
+NODE on|off|cycle|status`.
 
 Imports little, since a fence waits for it.
 """

@@ -1,8 +1,9 @@
 """What the lab must build, as values: three switches, some nodes with NICs, BMCs. Pure.
 
-The few facts of the cluster's repository that concern hardware (subnets, addresses, where a BMC is) are parsed
-here and nowhere else in the lab. What a real machine would have of its own (MACs, uuid) is derived from the lab's
-and the node's name, so that it can be written into the repository before any node was built.
+The few facts of the cluster's repository that concern hardware (subnets, addresses, where a BMC
+is) are parsed here and nowhere else in the lab. What a real machine would have of its own (MACs,
+uuid) is derived from the lab's and the node's name, so that it can be written into the repository
+before any node was built.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NETWORKS: Final[Mapping[str, str]] = {"upstream": "up0", "cluster": "cl0", "stor
 DEFAULT_MTU_BYTES: Final = 1500
 # BMCs lie in the upstream subnet, from this host number on, in the order of the nodes' names.
 BMC_FIRST_HOST: Final = 201
-NODES_MAX: Final = 40               # 201 + 40 stays below the usual gateway
+NODES_MAX: Final = 40  # 201 + 40 stays below the usual gateway
 DEFAULT_OSD_BYTES: Final = 6 * 1024**3
 # Any fixed uuid: it only keeps our derived uuids apart from other people's.
 _NAMESPACE: Final = uuid.UUID("9d6c2a35-6a0e-4f0d-9b3b-0a4f1d7d3c55")
@@ -46,10 +47,10 @@ class Switch:
 class Nic:
     """One network card of a node."""
 
-    network: str        # which switch it is plugged into
-    name: str           # as the node sees it
+    network: str  # which switch it is plugged into
+    name: str  # as the node sees it
     mac: str
-    address: str        # as the repository declares it, with prefix length
+    address: str  # as the repository declares it, with prefix length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ class Topology:
     """Everything that the lab builds."""
 
     lab: str
-    gateway: str        # the lab's own address in the upstream network: remote, images, outside client
+    gateway: str  # the lab's own address in the upstream network: remote, images, outside client
     switches: tuple[Switch, ...]
     nodes: tuple[NodeHardware, ...]
 
@@ -90,8 +91,8 @@ class NodeFacts:
 
     name: str
     system_uuid: str
-    macs: Mapping[str, str]         # network -> MAC
-    nics: Mapping[str, str]         # network -> NIC name in the node
+    macs: Mapping[str, str]  # network -> MAC
+    nics: Mapping[str, str]  # network -> NIC name in the node
     bmc_address: str
     bmc_guid: str
     bmc_username: str
@@ -137,18 +138,23 @@ def build(lab: str, cluster: Mapping[str, Any], nodes: Mapping[str, Mapping[str,
     """The topology of parsed documents.
 
     Args:
+        lab: the lab's name, from which MACs and uuids derive.
         cluster: the Cluster document.
         nodes: Node documents by name.
     """
     check_name(lab)
     if len(nodes) > NODES_MAX:
-        raise LabError(f"{len(nodes)} nodes are more than a lab has room for", hint=f"at most {NODES_MAX}")
+        raise LabError(
+            f"{len(nodes)} nodes are more than a lab has room for", hint=f"at most {NODES_MAX}"
+        )
     networks = _at(cluster, "cluster.yaml", "spec", "networks")
     gateway = str(_at(networks, "cluster.yaml: spec.networks", "upstream", "gateway"))
     switches = tuple(
         Switch(
             name=name,
-            subnet=str(ipaddress.IPv4Network(_at(networks, "cluster.yaml: spec.networks", name, "subnet"))),
+            subnet=str(
+                ipaddress.IPv4Network(_at(networks, "cluster.yaml: spec.networks", name, "subnet"))
+            ),
             mtu_bytes=int(networks[name].get("mtu", DEFAULT_MTU_BYTES)),
         )
         for name in NETWORKS
@@ -196,7 +202,9 @@ def derive_uuid(lab: str, node: str) -> str:
 
 
 def upstream_network_file(topology: Topology, node: NodeHardware) -> str:
-    """What the installer leaves so that a new node reaches its repository: one address, matched by MAC."""
+    """What the installer leaves so that a new node reaches its repository: one address, matched by
+    MAC.
+    """
     nic = node.nic("upstream")
     return f"""# Written at installation. Formation replaces it by files for all three networks.
 [Match]
@@ -229,6 +237,8 @@ def _at(document: Mapping[str, Any], where: str, *keys: str) -> Any:  # noqa: AN
     value: Any = document
     for key in keys:
         if not isinstance(value, dict) or key not in value:
-            raise LabError(f"{where} lacks {'.'.join(keys)}", hint="`pvc validate` shows every problem")
+            raise LabError(
+                f"{where} lacks {'.'.join(keys)}", hint="`pvc validate` shows every problem"
+            )
         value = value[key]
     return value
