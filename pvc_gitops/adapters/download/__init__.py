@@ -1,0 +1,1 @@
+"""Files from http, https and file URLs: bounded, and verified while they are written."""
