@@ -216,18 +216,23 @@ def _twins(teller: _Teller, kind: Kind, spec: Value) -> Iterator[Problem]:
 
 def _schema_problems(teller: _Teller, kind: Kind, value: dict[str, Any]) -> Iterator[Problem]:
     by_path: dict[RawPath, list[jsonschema.ValidationError]] = {}
-    for error in _Validator(schemas()[kind]).iter_errors(value):
+    meant_keys: set[RawPath] = set()  # missing, and plainly misspelled: told once
+    errors = sorted(_Validator(schemas()[kind]).iter_errors(value), key=_is_about_missing)
+    for error in errors:
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-            yield from _unknown_keys(teller, error)
+            yield from _unknown_keys(teller, error, meant_keys)
         elif error.validator == "required":
-            yield from _missing_keys(teller, error)
+            yield from _missing_keys(teller, error, meant_keys)
         else:
             by_path.setdefault(tuple(error.absolute_path), []).append(error)
-    for path, errors in by_path.items():
-        # Required keys of one map come as several errors; here there is one voice a field.
-        error = min(errors, key=_precedence)
+    for path, of_field in by_path.items():
+        error = min(of_field, key=_precedence)
         spot = teller.spots.at.get(path)
         yield teller.tell(path, wording(error, path, "" if spot is None else spot.text or ""))
+
+
+def _is_about_missing(error: jsonschema.ValidationError) -> bool:
+    return error.validator == "required"
 
 
 def _precedence(error: jsonschema.ValidationError) -> int:
@@ -235,28 +240,36 @@ def _precedence(error: jsonschema.ValidationError) -> int:
     return _PRECEDENCE.index(word) if word in _PRECEDENCE else len(_PRECEDENCE)
 
 
-def _unknown_keys(teller: _Teller, error: jsonschema.ValidationError) -> Iterator[Problem]:
+def _unknown_keys(
+    teller: _Teller, error: jsonschema.ValidationError, meant_keys: set[RawPath]
+) -> Iterator[Problem]:
     schema: dict[str, Any] = error.schema  # type: ignore[assignment]
+    instance: dict[str, Any] = error.instance  # type: ignore[assignment]
     path = tuple(error.absolute_path)
     known = schema["properties"]
-    for key in error.instance:
+    for key in instance:
         if key in known:
             continue
-        free = [name for name in known if name not in error.instance]
+        free = [name for name in known if name not in instance]
         other = OTHER_WORDS.get(key)
         guess = other if other in free else meant(key, free)
+        if guess is not None:
+            meant_keys.add((*path, guess))
         hint = f"did you mean {guess}?" if guess else "known here: " + ", ".join(sorted(known))
         where = path_text(path) or "the document"
         yield teller.tell((*path, key), Words("unknown-key", f"is not a field of {where}", hint),
                           at_key=True)  # fmt: skip
 
 
-def _missing_keys(teller: _Teller, error: jsonschema.ValidationError) -> Iterator[Problem]:
+def _missing_keys(
+    teller: _Teller, error: jsonschema.ValidationError, meant_keys: set[RawPath]
+) -> Iterator[Problem]:
     # jsonschema reports each missing key on its own; its message begins with the key's repr.
     path = tuple(error.absolute_path)
     schema: dict[str, Any] = error.schema  # type: ignore[assignment]
+    instance: dict[str, Any] = error.instance  # type: ignore[assignment]
     for key in schema["required"]:
-        if key in error.instance or not error.message.startswith(repr(key)):
+        if key in instance or (*path, key) in meant_keys or not error.message.startswith(repr(key)):
             continue
         example = schema["properties"][key]["examples"][0]
         is_small = not isinstance(example, (dict, list))

@@ -52,7 +52,7 @@ def load(files: Mapping[str, bytes], *, commit: CommitId | None) -> ClusterSpec:
     Raises:
         SpecError: with all problems, in order of file and line, capped at PROBLEMS_MAX.
     """
-    loaded = _examine(files)
+    loaded = examine(files)
     if loaded.problems:
         raise SpecError(_capped(loaded.problems))
     return ClusterSpec(commit=commit, documents=loaded.documents, fields=fields())
@@ -60,10 +60,11 @@ def load(files: Mapping[str, bytes], *, commit: CommitId | None) -> ClusterSpec:
 
 def problems(files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     """Everything that keeps these files from being adopted; never raises."""
-    return _capped(_examine(files).problems)
+    return _capped(examine(files).problems)
 
 
-def _examine(files: Mapping[str, bytes]) -> Loaded:
+def examine(files: Mapping[str, bytes]) -> Loaded:
+    """What could be read, and every problem; never raises. For commands that also want the former."""
     from pvc_gitops.spec.checks import cross_check
 
     with _collector_off():

@@ -98,6 +98,10 @@ def _type_words(  # noqa: PLR0911  one a type
         )
     if wanted == "string" and unit is not None and _is_number(value):
         return Words("missing-unit", "needs a unit", f"write {written}{unit}")
+    if wanted == "string" and "enum" in schema and not isinstance(value, (dict, list)):
+        return _enum_words(schema, value)
+    if wanted == "string" and schema.get("x-format") and not isinstance(value, (dict, list)):
+        return _pattern_words(schema, written)
     if wanted == "string" and not isinstance(value, (dict, list)):
         return Words(
             "ambiguous-scalar",

@@ -1,0 +1,107 @@
+"""A commit's files, read as git objects: no checkout, no filters, no hooks (DESIGN D8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pygit2
+
+from pvc_gitops.errors import SpecError, UsageError
+from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.tree import ENTRIES_MAX, Entry, EntryType, admit, is_read
+
+_TREE: Final = 0o040000
+_SYMLINK: Final = 0o120000
+_SUBMODULE: Final = 0o160000
+
+
+def read_commit(
+    repo_path: Path, rev: str, *, folder: str = "."
+) -> tuple[CommitId, Mapping[str, bytes]]:
+    """Everything that is read of one commit, path to bytes.
+
+    Args:
+        repo_path: a working tree, a bare repository, or a folder below one.
+        rev: anything that names a commit.
+        folder: the folder inside the repository that holds cluster.yaml (`source.path`).
+
+    Raises:
+        SpecError: something lies there that must not.
+        UsageError: no repository, no such commit, or no such folder in it.
+    """
+    commit, files, problems = scan_commit(repo_path, rev, folder=folder)
+    if problems:
+        raise SpecError(problems)
+    return commit, files
+
+
+def scan_commit(
+    repo_path: Path, rev: str, *, folder: str = "."
+) -> tuple[CommitId, Mapping[str, bytes], tuple[Problem, ...]]:
+    """As `read_commit`, with the refusals as values."""
+    repository = _open(repo_path)
+    try:
+        commit = repository.revparse_single(rev).peel(pygit2.Commit)
+    except (KeyError, ValueError, pygit2.GitError) as err:
+        raise UsageError(f"{repo_path} has no commit {rev!r}", hint="git log shows them") from err
+    root = _subtree(commit.tree, folder)
+    found: dict[str, Any] = {}
+    paths, problems = admit(_walk(repository, root, found))
+    files = {path: repository[found[path]].data for path in paths}
+    return CommitId(str(commit.id)), files, problems
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401  pygit2 has no types
+    found = pygit2.discover_repository(str(path))
+    if found is None:
+        raise UsageError(
+            f"{path} is not in a git repository", hint="leave --commit away, or git init"
+        )
+    return pygit2.Repository(found)
+
+
+def _subtree(tree: Any, folder: str) -> Any:  # noqa: ANN401
+    if folder in ("", "."):
+        return tree
+    try:
+        below = tree[folder]
+    except KeyError:
+        below = None
+    if not isinstance(below, pygit2.Tree):
+        raise UsageError(
+            f"the commit has no folder {folder}", hint="see source.path in cluster.yaml"
+        )
+    return below
+
+
+def _walk(repository: Any, root: Any, found: dict[str, Any]) -> Iterator[Entry]:  # noqa: ANN401
+    """Entries below `root`; `found` gets the id of each blob. Stops a little beyond ENTRIES_MAX."""
+    waiting: list[tuple[str, Any]] = [("", root)]
+    count = 0
+    while waiting:
+        prefix, tree = waiting.pop()
+        for item in tree:
+            path = prefix + item.raw_name.decode("utf-8", "replace")
+            if not is_read(path):
+                continue
+            count += 1
+            if item.filemode == _TREE:
+                waiting.append((path + "/", item))
+            else:
+                found[path] = item.id
+                yield _entry(repository, path, item)
+            if count > ENTRIES_MAX:
+                return
+
+
+def _entry(repository: Any, path: str, item: Any) -> Entry:  # noqa: ANN401
+    if item.filemode == _SYMLINK:
+        return Entry(path=path, type=EntryType.SYMLINK, size_bytes=0)
+    if item.filemode == _SUBMODULE:
+        return Entry(path=path, type=EntryType.SUBMODULE, size_bytes=0)
+    # The header tells the size without inflating what may be gigabytes.
+    _, size = repository.odb.read_header(item.id)
+    return Entry(path=path, type=EntryType.FILE, size_bytes=size)

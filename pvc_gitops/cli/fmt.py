@@ -1,0 +1,84 @@
+"""`pvc fmt`: lay documents out in one way, keep comments, refresh the schemas that editors read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from pvc_gitops.errors import UsageError
+
+
+@click.command()
+@click.option(
+    "--repo", default=".", type=click.Path(path_type=Path), help="The repository's folder."
+)
+@click.option("--check", is_flag=True, help="Change nothing; exit 1 if something would be changed.")
+@click.option("--schemas", is_flag=True, help="Also write .pvc/schema as this release knows it.")
+@click.pass_context
+def fmt(ctx: click.Context, repo: Path, check: bool, schemas: bool) -> None:
+    """Lay out documents: modeline, indentation, quotes around doubtful words. Comments stay."""
+    from pvc_gitops.adapters.folder import read_working_tree
+
+    files = read_working_tree(repo)
+    if "cluster.yaml" not in files:
+        raise UsageError(
+            f"{repo} is no cluster's repository: it has no cluster.yaml", hint="--repo DIR names it"
+        )
+    changed, failed = changes(files)
+    if schemas:
+        changed |= _schema_changes(repo)
+    for path, data in sorted(changed.items()):
+        if not check:
+            _replace(repo / path, data)
+        click.echo(f"{'would change' if check else 'changed'} {path}")
+    for path, reason in sorted(failed.items()):
+        click.echo(f"error: {path} was left alone: {reason}", err=True)
+    if failed:
+        click.echo("       pvc validate says more", err=True)
+    if not changed and not failed:
+        click.echo(f"{len(files)} files, nothing to change")
+    ctx.exit(1 if failed or (check and changed) else 0)
+
+
+def changes(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """What would be written, and what was left alone with the reason."""
+    from pvc_gitops.model.document import Kind
+    from pvc_gitops.spec.format import NotFormatted, format_document
+    from pvc_gitops.spec.load import KIND_OF_FOLDER
+
+    changed: dict[str, bytes] = {}
+    failed: dict[str, str] = {}
+    for path, data in files.items():
+        folder, _, name = path.rpartition("/")
+        kind = KIND_OF_FOLDER.get(folder) if folder else Kind.CLUSTER
+        if kind is None or (kind is Kind.CLUSTER and name != "cluster.yaml"):
+            continue
+        try:
+            formatted = format_document(kind, data)
+        except NotFormatted as err:
+            failed[path] = str(err)
+            continue
+        if formatted != data:
+            changed[path] = formatted
+    return changed, failed
+
+
+def _schema_changes(repo: Path) -> dict[str, bytes]:
+    from pvc_gitops.spec.schema_files import schema_files
+
+    result: dict[str, bytes] = {}
+    for name, text in schema_files().items():
+        path = repo / ".pvc" / "schema" / name
+        if not path.is_file() or path.read_bytes() != text.encode():
+            result[f".pvc/schema/{name}"] = text.encode()
+    return result
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # Through a new file: an interrupted write must not leave half a document.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(data)
+    new.replace(path)

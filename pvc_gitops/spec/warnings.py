@@ -1,0 +1,101 @@
+"""What is lawful and yet deserves a word: it keeps no commit from being adopted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pvc_gitops.model.document import Document, FieldPath, Kind
+from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.spec import ClusterSpec
+from pvc_gitops.spec.findings import Finding, located
+
+FOUNDING: Final = "secrets/founding.yaml"
+WARNINGS_MAX: Final = 20  # beyond that nobody reads them
+
+# Fields that documents may hold and that this release does not act upon yet, where they say more
+# than their default. A declared rule that nobody keeps must not look kept. A line goes when the
+# code that reads its field arrives.
+_UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
+    Kind.CLUSTER: (
+        (("routing", "peers"), "no routes are announced to peers"),
+        (("source", "mirrors"), "mirrors are not tried"),
+        (("apply", "max_disrupt"), "disruptions are not counted"),
+    ),
+    Kind.NODE: (
+        (("sriov",), "no virtual functions are made"),
+        (("install",), "there is no installer"),
+    ),
+    Kind.NETWORK: (
+        (("ipv6",), "guests get no IPv6"),
+        (("firewall",), "no packet is filtered"),
+        (("ntp",), "DHCP tells no time servers"),
+        (("tftp",), "nothing is served by TFTP"),
+        (("reservations",), "addresses are kept free and not handed out"),
+    ),
+    Kind.VM: (
+        (("media",), "no CD drive is attached"),
+        (("memory_max",), "memory does not grow at run time"),
+        (("console", "vnc"), "there is no graphical console"),
+        (("ha", "depends_on"), "starts are not ordered by it"),
+        (("ha", "ready"), "readiness is not watched"),
+    ),
+    Kind.OPERATOR: ((("roles",), "roles are not enforced"),),
+}
+
+
+def warnings(spec: ClusterSpec, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
+    """Warnings about a valid repository, in order of file and line."""
+    found = [*_fields(spec), *_few_coordinators(spec)]
+    rows = sorted([*_founding(files), *located(found[:WARNINGS_MAX], files)])
+    return tuple(rows)
+
+
+def _founding(files: Mapping[str, bytes]) -> Iterator[Problem]:
+    if FOUNDING not in files:
+        yield Problem(
+            file=FOUNDING,
+            line=0,
+            column=0,
+            address="secret/founding",
+            code="no-founding-secrets",
+            message="is missing: this repository validates and plans, and cannot found a cluster",
+            hint="pvc init writes it for a new cluster",
+        )
+
+
+def _few_coordinators(spec: ClusterSpec) -> Iterator[Finding]:
+    coordinators = [
+        node
+        for node in spec.of_kind(Kind.NODE)
+        if node.spec["role"] == "coordinator" and node.spec["state"] == "active"
+    ]
+    if len(coordinators) == 1:
+        yield Finding(
+            document=coordinators[0],
+            path=("role",),
+            code="single-coordinator",
+            message="one coordinator is enough for a lab only: when it dies, nothing is decided",
+            hint="3 nodes with role: coordinator survive the loss of one",
+        )
+
+
+def _fields(spec: ClusterSpec) -> Iterator[Finding]:
+    for document in spec.documents.values():
+        for path, effect in _UNREAD.get(document.kind, ()):
+            if _says_more(document, path):
+                yield Finding(
+                    document=document,
+                    path=path,
+                    code="not-in-force-yet",
+                    message=f"{'.'.join(path)} is not in force in this release: {effect}",
+                    at_key=True,
+                )
+
+
+def _says_more(document: Document, path: FieldPath) -> bool:
+    """Is the field written down with anything in it, and not just its default?"""
+    value: Any = document.spec
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return bool(value) and path in document.places
