@@ -90,6 +90,14 @@ class Leadership:
     checks: tuple[Check, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quorum:
+    """How many servers serve, of how many; for people, nothing decides by it."""
+
+    serving: int
+    servers: int
+
+
 class Store(Protocol):
     """ZooKeeper. Reads may lag behind; a transaction decides."""
 
@@ -118,6 +126,10 @@ class Store(Protocol):
 
     def watch(self, prefix: str) -> None:
         """From now on any change at or one level below the path wakes the process (World.wake)."""
+        ...
+
+    def quorum(self) -> Quorum:
+        """Which servers answer. At most two seconds old; never raises."""
         ...
 
 
