@@ -4,6 +4,7 @@ looking.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ MEMORY_MIN_BYTES: Final = (
 DISK_MIN_BYTES: Final = 12 * 1024**3  # image 1.7, three nodes 1.5 and their OSD files as they fill
 INSTALL_TIMEOUT_S: Final = 900
 
-# Debian package: a file or program that only it brings.
+# Debian package: a program, a file or a Python module that only it brings.
 HOST_PACKAGES: Final = {
     "mmdebstrap": "mmdebstrap",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
@@ -38,7 +39,7 @@ HOST_PACKAGES: Final = {
     "syslinux": "syslinux",
     "syslinux-common": "/usr/lib/syslinux/modules/bios/menu.c32",
     "dpkg": "dpkg-deb",
-    "python3-venv": "/usr/lib/python3",
+    "python3-venv": "import ensurepip",
 }
 
 
@@ -68,7 +69,9 @@ def _missing(root: Path) -> Iterator[str]:
             yield f"{device}: the nodes' guests and storage tools need it"
     if not _can("unshare", "--mount", "--net", "--pid", "--fork", "true"):
         yield "name spaces: this machine (a container itself?) does not let us make any"
-    elif not _can("unshare", "--net", "--", "ip", "link", "add", "name", "pvc0", "type", "bridge"):
+    elif shutil.which("ip") and not _can(
+        "unshare", "--net", "--", "ip", "link", "add", "name", "pvc0", "type", "bridge"
+    ):
         yield "bridges: the kernel does not make any (module `bridge`)"
     available = memory_available_bytes(Path("/proc/meminfo").read_text(encoding="ascii"))
     if available < MEMORY_MIN_BYTES:
@@ -78,9 +81,10 @@ def _missing(root: Path) -> Iterator[str]:
     if free < DISK_MIN_BYTES:
         needed = DISK_MIN_BYTES / 1024**3
         yield f"disk: {free / 1024**3:.1f} GiB are free at {root}, {needed:.0f} GiB are needed"
-    absent = [name for name in missing_packages() if not _can("apt-cache", "show", "--quiet", name)]
-    if absent:
-        yield f"packages: apt does not know {', '.join(absent)}; run `apt-get update`"
+    # Not whether apt knows the packages: on a bare machine it knows none before its first update,
+    # which `install_host_packages` does.
+    if missing_packages() and shutil.which("apt-get") is None:
+        yield f"packages: {', '.join(missing_packages())}, and there is no apt-get to install them"
 
 
 def missing_packages() -> list[str]:
@@ -126,6 +130,8 @@ def main() -> int:
 
 
 def _is_there(brings: str) -> bool:
+    if brings.startswith("import "):
+        return importlib.util.find_spec(brings.removeprefix("import ")) is not None
     return Path(brings).exists() if brings.startswith("/") else shutil.which(brings) is not None
 
 
