@@ -99,14 +99,15 @@ def _make_secrets(target: Path, name: str) -> None:
     from pvc_gitops.cli.founding import write_founding
 
     key_file = target.resolve().parent / f"{name}-cluster.key"
-    if key_file.exists():
+    try:
+        # Outside of the repository, for nobody else's eyes: with it one reads every secret in git.
+        handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as err:
         raise UsageError(
             f"{key_file} exists: it holds another cluster's key", hint="move it to a safe place"
-        )
-    founding = write_founding(target)
-    # Outside of the repository, for nobody else's eyes: with it one reads every secret in git.
-    handle = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        ) from err
     with os.fdopen(handle, "w", encoding="ascii") as file:
+        founding = write_founding(target)
         file.write(founding.cluster_key + "\n")
     click.echo(f"wrote {founding.path.relative_to(target)}, encrypted")
     click.echo(f"wrote {key_file}: the installer puts it on coordinators; never commit it")

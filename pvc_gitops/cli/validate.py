@@ -42,15 +42,14 @@ def examine(
     commit: CommitId | None, files: Mapping[str, bytes], refused: Sequence[Problem]
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Problems and, for a repository without any, warnings."""
-    from pvc_gitops.errors import SpecError
-    from pvc_gitops.spec.load import load
+    from pvc_gitops.spec import load
     from pvc_gitops.spec.warnings import warnings
 
-    try:
-        spec = load(files, commit=commit)
-    except SpecError as err:
-        return tuple(sorted({*refused, *err.problems})), ()
-    return (tuple(refused), ()) if refused else ((), warnings(spec, files))
+    loaded = load.examine(files)
+    found = tuple(sorted({*refused, *loaded.problems}))
+    if found:
+        return load.capped(found), ()
+    return (), warnings(load.spec_of(loaded, commit=commit), files)
 
 
 def render(

@@ -167,8 +167,10 @@ def _link_refusal(entry: Entry, *, is_read: bool) -> Problem | None:
         return None
     if entry.type is EntryType.SUBMODULE:
         hint = "put the documents themselves here; a cluster reads one repository"
-    else:
+    elif entry.type is EntryType.SYMLINK:
         hint = "replace it by the file it points to"
+    else:
+        hint = "remove it"
     words = {
         EntryType.SYMLINK: "is a symbolic link; links are never followed",
         EntryType.SUBMODULE: "is another repository (a submodule); none is looked into",

@@ -18,7 +18,7 @@ from pvc_gitops.spec.places import field_spots
 from pvc_gitops.spec.scalars import Ambiguous, Resolver
 
 SHOWN_MAX: Final = 60  # characters of a value in a message
-LINE_MAX: Final = 200  # characters of a source line; what is longer is not for people
+LINE_MAX: Final = 160  # characters of a source line; what is longer is not for people
 NAMES_SHOWN_MAX: Final = 6  # of what exists, when nothing is close to what was written
 
 

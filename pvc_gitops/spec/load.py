@@ -54,13 +54,19 @@ def load(files: Mapping[str, bytes], *, commit: CommitId | None) -> ClusterSpec:
     """
     loaded = examine(files)
     if loaded.problems:
-        raise SpecError(_capped(loaded.problems))
+        raise SpecError(capped(loaded.problems))
+    return spec_of(loaded, commit=commit)
+
+
+def spec_of(loaded: Loaded, *, commit: CommitId | None) -> ClusterSpec:
+    """The spec of what was read without problems."""
+    assert not loaded.problems
     return ClusterSpec(commit=commit, documents=loaded.documents, fields=fields())
 
 
 def problems(files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     """Everything that keeps these files from being adopted; never raises."""
-    return _capped(examine(files).problems)
+    return capped(examine(files).problems)
 
 
 def examine(files: Mapping[str, bytes]) -> Loaded:
@@ -155,7 +161,8 @@ def _unsupported(path: str) -> Iterator[Problem]:
         )
 
 
-def _capped(found: tuple[Problem, ...]) -> tuple[Problem, ...]:
+def capped(found: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The first PROBLEMS_MAX, and how many there are beyond."""
     if len(found) <= PROBLEMS_MAX:
         return found
     rest = Problem(

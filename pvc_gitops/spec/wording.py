@@ -97,7 +97,9 @@ def _type_words(  # noqa: PLR0911  one a type
             "write {secret: NAME}; if it was ever pushed, set a new one",
         )
     if wanted == "string" and unit is not None and _is_number(value):
-        return Words("missing-unit", "needs a unit", f"write {written}{unit}")
+        # Memory is thought of in MiB where the number is a large one; disks never are.
+        is_mib = str(path[-1]).startswith("memory") and len(written) >= 3  # noqa: PLR2004
+        return Words("missing-unit", "needs a unit", f"write {written}{'MiB' if is_mib else unit}")
     if wanted == "string" and "enum" in schema and not isinstance(value, (dict, list)):
         return _enum_words(schema, value)
     if wanted == "string" and schema.get("x-format") and not isinstance(value, (dict, list)):
@@ -183,8 +185,9 @@ def _pattern_words(schema: dict[str, Any], value: str) -> Words:
         "ip": "an IP address",
         "subnet": "a subnet",
     }
-    what = names.get(form, "what belongs here")
-    return Words("bad-value", f"is {told}, which is not {what}", _example_hint(schema))
+    if form not in names:
+        return Words("bad-value", f"is {told}, which has not the right form", _example_hint(schema))
+    return Words("bad-value", f"is {told}, which is not {names[form]}", _example_hint(schema))
 
 
 def _size_words(value: str) -> Words:

@@ -159,25 +159,32 @@ def _overlaps(repository: Repository) -> Iterator[Finding]:
     # that reaches furthest so far.
     widest: _Located | None = None
     for item in sorted(found, key=_first_address):
-        document, path, net = item
-        if widest is not None and widest[2].version == net.version and _overlap(widest[2], net):
-            other, other_path, other_net = widest
-            yield Finding(
-                document=document,
-                path=path,
-                code="overlapping-subnet",
-                message=f"{net} overlaps {other_net} of {other.address} ({other.place(other_path)})",
-                hint="networks of one cluster share one routing table",
-            )
+        if widest is not None and _overlap(widest[2], item[2]):
+            # The guest network gives way: core networks are what nodes already stand on.
+            is_core = item[0].kind is Kind.CLUSTER and widest[0].kind is not Kind.CLUSTER
+            yield _overlap_finding(*((widest, item) if is_core else (item, widest)))
         if widest is None or _last_address(item) > _last_address(widest):
             widest = item
+
+
+def _overlap_finding(here: _Located, there: _Located) -> Finding:
+    document, path, net = here
+    other, other_path, other_net = there
+    return Finding(
+        document=document,
+        path=path,
+        code="overlapping-subnet",
+        message=f"{net} overlaps {other_net} of {other.address} ({other.place(other_path)})",
+        hint="networks of one cluster share one routing table",
+    )
 
 
 def _overlap(
     one: ipaddress.IPv4Network | ipaddress.IPv6Network,
     other: ipaddress.IPv4Network | ipaddress.IPv6Network,
 ) -> bool:
-    return int(one.broadcast_address) >= int(other.network_address)
+    # `other` begins where `one` does, or later.
+    return one.version == other.version and one.broadcast_address >= other.network_address  # type: ignore[operator]
 
 
 def _locate(
