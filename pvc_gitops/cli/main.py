@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from pvc_gitops.errors import PvcError, UsageError
+from pvc_gitops.errors import PvcError, SpecError, UsageError
 
 # name -> (module, attribute, help). The help stands here, so that `pvc --help` imports nothing.
 COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
@@ -132,6 +132,14 @@ def main() -> None:
         if error.hint:
             click.echo(f"       {error.hint}", err=True)
         sys.exit(error.exit_code)
+    except SpecError as error:
+        from pvc_gitops.spec import report  # only where there is something to report
+
+        for problem in error.problems:
+            click.echo(report.pretty(problem), err=True)
+        count = len(error.problems)
+        click.echo("1 problem" if count == 1 else f"{count} problems", err=True)
+        sys.exit(1)
     except PvcError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -1,8 +1,8 @@
 """The clone that a person edits: a copy of an example repository with this lab's facts written in.
 
-What stands on a delivered machine's sticker (MACs, the BMC) and what only this lab has (its image server, its
-remote) is edited into the documents with their comments kept; everything else is the example's. Making it again
-touches nothing: a clone that has commits belongs to the person.
+What stands on a delivered machine's sticker (MACs, the BMC) and what only this lab has (its image
+server, its remote) is edited into the documents with their comments kept; everything else is the
+example's. Making it again touches nothing: a clone that has commits belongs to the person.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""`pvc lab up` put together: the clone, its founding secrets, the seeds, the hardware, and the wait.
+
+The lab builds machines and knows nothing of the cluster's software; founding and documents know
+nothing of the lab. They meet here, as an installer's author and a person with a repository would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pvc_gitops.adapters.age import keys, sops
+from pvc_gitops.cli.founding import write_founding
+from pvc_gitops.formation import seed
+from pvc_gitops.lab import clone, image
+from pvc_gitops.lab.clone import LabImage
+from pvc_gitops.lab.errors import LabError
+from pvc_gitops.lab.lab import Lab
+
+EXAMPLE_IMAGE: Final = "tiny-guest"
+FORMED_TIMEOUT_S: Final = 300.0  # 30 s on an idle machine with two cores; others may be busy
+LOOK_EVERY_S: Final = 1.0
+FORMATION_STATE: Final = "/run/pvc/formation.json"
+SECRETS_FILE: Final = "founding.json"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabKeys:
+    """The private keys of a lab's cluster. In production they lie on paper and in the seeds."""
+
+    cluster_key: str
+    recovery_key: str
+
+
+def prepare(lab: Lab, repo: Path, example: Path, say: Say) -> None:
+    """Make the clone complete: facts of the machines, secrets, schemas; commit and push it.
+
+    A clone that was pushed before is only pushed again.
+    """
+    if clone.copy_example(example, repo):
+        say(f"clone {repo}, a copy of the example repository")
+    keys_file = lab.paths.home / SECRETS_FILE
+    if not keys_file.exists():
+        _found(lab, repo, keys_file)
+        say("founding secrets drawn, encrypted to the cluster's and the recovery key")
+    clone.connect(repo, lab.remote_path(), _host(lab))
+
+
+def _found(lab: Lab, repo: Path, keys_file: Path) -> None:
+    lab.prepare(repo)
+    founded = write_founding(repo)
+    public = (keys.public_of(founded.cluster_key), keys.public_of(founded.recovery_key))
+    for fact in lab.facts():
+        name = clone.bmc_secret(fact.name)
+        text = sops.write(
+            name,
+            f"password of {fact.name}'s management controller",
+            {"password": fact.bmc_password},
+            public,
+            now_s=int(time.time()),
+        )
+        (repo / "secrets" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    guest = image.guest(lab.paths.root)
+    url = lab.publish_image(guest.path, f"{EXAMPLE_IMAGE}.img")
+    tiny = LabImage(name=EXAMPLE_IMAGE, url=url, sha256=guest.sha256)
+    clone.write_facts(repo, lab.facts(), lab.remote_url(), (tiny,))
+    clone.commit_all(repo, "the lab's machines, and the secrets of its founding")
+    _write_secret(
+        keys_file,
+        LabKeys(cluster_key=founded.cluster_key, recovery_key=founded.recovery_key),
+    )
+
+
+def seeds(lab: Lab, repo: Path) -> Callable[[str], bytes]:
+    """What the installer leaves on each node. Coordinators get the cluster's key."""
+    known = json.loads((lab.paths.home / SECRETS_FILE).read_text(encoding="utf-8"))
+    founding = clone.founding_commit(repo)
+    url = lab.remote_url()
+
+    def seed_for(node: str) -> bytes:
+        document = (repo / "nodes" / f"{node}.yaml").read_text(encoding="utf-8")
+        is_coordinator = "role: coordinator" in document
+        return seed.make(
+            url=url,
+            founding_commit=founding,
+            cluster_key=known["cluster_key"] if is_coordinator else None,
+        )
+
+    return seed_for
+
+
+def wait_until_formed(lab: Lab, say: Say, *, timeout_s: float = FORMED_TIMEOUT_S) -> None:
+    """Until every node has founded and its agent answers; says each node's stages as they change."""
+    names = [node.name for node in lab.topology().nodes]
+    told: dict[str, str] = {}
+    end = time.monotonic() + timeout_s
+    while True:
+        waiting = []
+        for name in names:
+            state = _formation(lab, name)
+            stage = _stage_text(state)
+            if told.get(name) != stage:
+                told[name] = stage
+                say(f"{name}: {stage}")
+            if state.get("stage") != "done" or lab.agent_socket(name) is None:
+                waiting.append(name)
+        if not waiting:
+            return
+        if time.monotonic() > end:
+            raise LabError(
+                f"{', '.join(waiting)} did not form the cluster in {timeout_s:.0f} s",
+                hint=f"pvc lab log {waiting[0]} pvc-formation",
+            )
+        time.sleep(LOOK_EVERY_S)
+
+
+def _formation(lab: Lab, node: str) -> Mapping[str, Any]:
+    pid = lab.node(node).init_pid()
+    if pid is None:
+        return {"stage": "off"}
+    try:
+        text = Path(f"/proc/{pid}/root{FORMATION_STATE}").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {"stage": "booting"}
+    state: dict[str, Any] = json.loads(text)
+    return state
+
+
+def _stage_text(state: Mapping[str, Any]) -> str:
+    words = str(state["stage"])
+    if state.get("waiting_for"):
+        words += f", waiting for {state['waiting_for']}"
+    if state.get("error"):
+        words += f": {state['error']}"
+    return words
+
+
+def _host(lab: Lab) -> str:
+    """All nodes' sockets, so that the clone reaches the cluster while any node is up."""
+    paths = [lab.socket_link(node.name) for node in lab.topology().nodes]
+    return " ".join(f"unix://{path}" for path in paths)
+
+
+def _write_secret(path: Path, value: LabKeys) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(value), file)
