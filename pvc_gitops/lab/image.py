@@ -5,6 +5,7 @@ made from.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pvc_gitops.lab.errors import LabError
 
 # A slow mirror may need long for 600 packages; usually 60 to 90 s.
 BUILD_TIMEOUT_S: Final = 3600
+# So that going back to the edit before costs nothing, and another lab's `up` finds what it built.
+UNUSED_KEPT: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,26 @@ def guest(root: Path) -> GuestImage:
     """The test guest, built now if it is not there."""
     found = _build("guest", root)
     return GuestImage(path=Path(found["path"]), sha256=found["sha256"], size_bytes=found["bytes"])
+
+
+def prune(root: Path) -> list[Path]:
+    """Remove software layers that no lab uses and that are not among the newest; what was removed.
+
+    An edit of the code makes a layer of 5 MB, and a day has many edits.
+    """
+    used = {
+        Path(layer)
+        for found in (*root.glob("labs/*/layers.json"), *root.glob("labs/*/nodes/*/layers.json"))
+        for layer in json.loads(found.read_text(encoding="utf-8"))
+    }
+    made = [path for path in (root / "image").glob("software-*") if path.suffix == ""]
+    layers_made = [path for path in made if (path / "upper").is_dir()]
+    newest_first = sorted(layers_made, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    old = [path for path in newest_first[UNUSED_KEPT:] if path / "upper" not in used]
+    for path in old:
+        shutil.rmtree(path)
+        path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    return old
 
 
 def _build(what: str, root: Path) -> dict[str, Any]:

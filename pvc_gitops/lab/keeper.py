@@ -48,6 +48,7 @@ def main() -> int:
 
 def _mount(node: Node) -> None:
     layers: list[str] = json.loads(node.paths.lab.layers.read_text(encoding="utf-8"))
+    node.paths.layers.write_text(json.dumps(layers), encoding="utf-8")
     for folder in (node.paths.upper, node.paths.work, node.paths.merged):
         folder.mkdir(parents=True, exist_ok=True)
     # The three features are off so that a newer image may lie below the same machine's disk.

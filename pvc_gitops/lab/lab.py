@@ -95,6 +95,7 @@ class Lab:
                 self._bmc(node).start(self._bmc_password())
             say("BMCs " + ", ".join(node.bmc_address for node in wanted.nodes))
             self._boot_all(wanted, say)
+        image.prune(self.paths.root)
         return wanted
 
     def prepare(self, repository: Path) -> Topology:

@@ -131,6 +131,11 @@ class NodePaths:
         return self.home / "installed"
 
     @property
+    def layers(self) -> Path:
+        """The image layers below the disk since the last boot."""
+        return self.home / "layers.json"
+
+    @property
     def power_lock(self) -> Path:
         return self.home / "power.lock"
 

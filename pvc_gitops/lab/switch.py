@@ -6,15 +6,21 @@ Imports little, since a fence waits for it.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from pvc_gitops.lab.node import Node
 from pvc_gitops.lab.paths import LabPaths
 
+INHERITED_MAX: Final = 256  # ipmi_sim has fewer than twenty open
+
 
 def main() -> int:
     """Do one thing; `status` prints what ipmi_sim reads."""
+    # ipmi_sim lets its children inherit its sockets; a machine that keeps them keeps its BMC's port.
+    os.closerange(3, INHERITED_MAX)
     root, lab, name, verb = sys.argv[1:]
     node = Node(LabPaths(Path(root), lab).node(name))
     if verb == "status":

@@ -182,6 +182,18 @@ def test_a_bmc_is_the_power_switch_and_knows_its_machine(lab: Lab) -> None:
     assert boot_id(lab, "hv2") != before
 
 
+@pytest.mark.parametrize("verb", ["cycle", "reset"])
+def test_a_bmc_gives_a_machine_a_new_boot(lab: Lab, verb: str) -> None:
+    before = boot_id(lab, "hv2")
+    ipmi(lab, "chassis", "power", verb)
+
+    def is_another_boot() -> bool:
+        return lab.node("hv2").init_pid() is not None and boot_id(lab, "hv2") != before
+
+    must_become(is_another_boot, limit_s=30, failure=f"{verb} does nothing", hint="")
+    lab.node("hv2").wait_until_up()
+
+
 def test_a_dead_bmc_does_not_answer_and_its_machine_goes_on(lab: Lab) -> None:
     lab.bmc("hv2", on=False)
     facts = lab.facts()[1]

@@ -1,11 +1,12 @@
 """The lab's small pure parts."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from pvc_gitops.lab import bmc, cgroup, node, preflight, process, topology
+from pvc_gitops.lab import bmc, cgroup, image, node, preflight, process, topology
 from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.paths import LabPaths
 
@@ -81,3 +82,22 @@ def test_a_wait_has_an_end_and_a_name() -> None:
     assert not process.wait_for(lambda: False, limit_s=0)
     with pytest.raises(LabError, match="hv1 did not come up within 0 s"):
         process.must_become(lambda: False, limit_s=0, failure="hv1 did not come up", hint="look")
+
+
+def test_a_layer_that_a_lab_uses_is_never_pruned(tmp_path: Path) -> None:
+    for number in range(12):
+        layer = tmp_path / "image" / f"software-{number:02d}"
+        (layer / "upper").mkdir(parents=True)
+        os.utime(layer, (number, number))
+    half = tmp_path / "image" / "software-99.new"
+    (half / "upper").mkdir(parents=True)
+    node = tmp_path / "labs" / "demo" / "nodes" / "hv1"
+    node.mkdir(parents=True)
+    (node / "layers.json").write_text(json.dumps([f"{tmp_path}/image/software-01/upper", "/base"]))
+    assert sorted(path.name for path in image.prune(tmp_path)) == [
+        "software-00",
+        "software-02",
+        "software-03",
+    ]
+    assert half.exists()
+    assert image.prune(tmp_path) == []
