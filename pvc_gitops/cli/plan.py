@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small 
     from pvc_gitops.model.plan import Plan
     from pvc_gitops.model.spec import ClusterSpec
 
+_WIDTH_FILE = 80
 _WIDTH_MIN = 60
 _WIDTH_MAX = 120
 
@@ -139,19 +140,21 @@ def _show(made: Plan, json_file: str | None, *, elapsed_s: float) -> None:
         Path(json_file).write_bytes(data)
     from pvc_gitops.planner.render import text
 
-    click.echo(text(made, elapsed_s=elapsed_s, **_terminal()))
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    click.echo(
+        text(
+            made,
+            width=_width(),
+            unicode=encoding == "utf8",
+            color=sys.stdout.isatty() and "NO_COLOR" not in os.environ,
+            elapsed_s=elapsed_s,
+        )
+    )
 
 
-def _terminal() -> Mapping[str, bool | int]:
-    """Eighty columns and no colour unless a person looks at it."""
-    import os
+def _width() -> int:
+    """Eighty columns unless a person looks at more, or fewer."""
     import shutil
 
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    is_terminal = sys.stdout.isatty()
-    columns = shutil.get_terminal_size().columns if is_terminal else 80
-    return {
-        "width": max(_WIDTH_MIN, min(columns, _WIDTH_MAX)),
-        "unicode": encoding == "utf8",
-        "color": is_terminal and "NO_COLOR" not in os.environ,
-    }
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_FILE
+    return max(_WIDTH_MIN, min(columns, _WIDTH_MAX))

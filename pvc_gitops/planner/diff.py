@@ -141,7 +141,7 @@ def _leaves(
 
 
 def _refusal(kind: Kind, change: FieldChange) -> Held | None:
-    if change.disposition is Disposition.CREATE and change.path.count(".") != 1:
+    if change.disposition is Disposition.CREATE:
         return Held(
             change=change,
             kind=ItemKind.NOTE,
