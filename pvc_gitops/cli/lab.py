@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,36 +37,78 @@ def lab() -> None:
 @name_option
 @click.option(
     "--repo",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=".",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="my-cluster",
     show_default=True,
-    help="The cluster's repository.",
+    help="The cluster's repository; made from the example if it is not there.",
 )
 @click.option(
     "--seeds",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with NODE.json, the seed of each node.",
+    help="Folder with NODE.json, the seed of each node; the repository is left as it is.",
 )
-@click.option("--debian-only", is_flag=True, help="Boot the image without our software.")
-def up(name: str, repo: Path, seeds: Path | None, debian_only: bool) -> None:
+@click.option(
+    "--debian-only", is_flag=True, help="Only hardware and Debian: no software, no seeds."
+)
+@click.option("--wait/--no-wait", default=True, help="Until the nodes have formed the cluster.")
+def up(name: str, repo: Path, seeds: Path | None, debian_only: bool, wait: bool) -> None:
     """Build and boot the machines that the repository's Node documents describe."""
+    from pvc_gitops.cli import lab_up  # brings the age and certificate libraries along
+
     _make_ready()
+    say = _stages()
+    here = Lab(name)
+    repo = repo.resolve()
+    layers = image.layers(here.paths.root, software=not debian_only)
+    is_whole = seeds is None and not debian_only
+    if is_whole:
+        lab_up.prepare(here, repo, _example(), say)
+    seed_for = lab_up.seeds(here, repo) if is_whole else _seeds_of_folder(seeds)
+    here.up(repo, seed_for=seed_for, layers=layers, say=say)
+    if is_whole and wait:
+        lab_up.wait_until_formed(here, say)
+    click.echo(f"lab {name} is up; `pvc lab status`, `pvc lab exec NODE -- CMD`, `pvc lab down`")
+
+
+@lab.command(name="wait")
+@name_option
+@click.option("--repo", type=click.Path(path_type=Path), expose_value=False, hidden=True)
+def wait_(name: str) -> None:
+    """Wait until the nodes have formed the cluster; shows their stages."""
+    from pvc_gitops.cli import lab_up  # as above
+
+    lab_up.wait_until_formed(Lab(name), _stages())
+
+
+def _stages() -> Callable[[str], None]:
     began_s = time.monotonic()
 
     def say(text: str) -> None:
         click.echo(f"[{time.monotonic() - began_s:6.1f} s] {text}", err=True)
 
+    return say
+
+
+def _example() -> Path:
+    source = image.checkout()
+    if source is None:
+        raise LabError(
+            "the lab runs from a checkout", hint="git clone the project and run it there"
+        )
+    return source / "example-cluster-repo"
+
+
+def _seeds_of_folder(seeds: Path | None) -> Callable[[str], bytes] | None:
+    if seeds is None:
+        return None
+
     def seed_for(node: str) -> bytes:
-        assert seeds is not None
         path = seeds / f"{node}.json"
         if not path.exists():
             raise LabError(f"{path} is not there", hint="every node needs a seed")
         return path.read_bytes()
 
-    here = Lab(name)
-    layers = image.layers(here.paths.root, software=not debian_only)
-    here.up(repo, seed_for=None if seeds is None else seed_for, layers=layers, say=say)
-    click.echo(f"lab {name} is up; `pvc lab status`, `pvc lab exec NODE -- CMD`, `pvc lab down`")
+    return seed_for
 
 
 @lab.command(name="image")
