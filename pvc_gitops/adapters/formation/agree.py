@@ -1,0 +1,94 @@
+"""The founding record: written down before anything of membership; all must have written the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from pvc_gitops.adapters.formation import files, peers, store
+from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.adapters.formation.credentials import OWN
+from pvc_gitops.errors import StoreUnavailable, UsageError
+from pvc_gitops.formation.record import FoundingRecord, agreement
+from pvc_gitops.model.codec import canonical, decode
+from pvc_gitops.model.ids import NodeName
+
+RECORD: Final = "/var/lib/pvc/formation/record.json"
+AGREED: Final = "agreed"
+STAGE: Final = "agreement"
+
+
+def write_down(record: FoundingRecord) -> None:
+    """Durably. A record of something else is never replaced: this node may have voted for it."""
+    known = files.read(RECORD)
+    if known is None:
+        files.write(RECORD, canonical(record), mode=0o600)
+    elif decode(FoundingRecord, json.loads(known)) != record:
+        raise UsageError(
+            f"{RECORD} says that this node set out to found something else",
+            hint="give the node the seed of that founding, or wipe its disk and install it anew",
+        )
+
+
+def agree(founding: Founding) -> None:
+    """Wait until all coordinators are about to found the same. No-op once that was seen."""
+    if founding.progress.has(AGREED):
+        return
+    founding.journal.begin(STAGE)
+    founding.wait(STAGE, lambda: _missing(founding))
+    founding.progress.mark(AGREED)
+    members = len(founding.record.members)
+    founding.journal.end(STAGE, f"{members} of {members} coordinators found the same")
+
+
+def _missing(founding: Founding) -> str | None:
+    mine, me = founding.record, founding.layout.me.name
+    found = agreement(mine, me, _answers(founding))
+    if found.different:
+        names = ", ".join(found.different)
+        raise UsageError(
+            f"{names} set out to found something else than {mine.commit[:12]}",
+            hint="all seeds of a founding name one commit: install the nodes from the same seed",
+        )
+    if found.is_complete or _was_founded_with_me(founding):
+        return None
+    return f"{', '.join(found.absent)} ({len(found.same)} of {len(mine.members)} here)"
+
+
+def _answers(founding: Founding) -> Mapping[NodeName, FoundingRecord | None]:
+    others = {
+        member.name: member.address
+        for member in founding.record.members
+        if member.name != founding.layout.me.name
+    }
+    return peers.ask_all(others, OWN)
+
+
+def _was_founded_with_me(founding: Founding) -> bool:
+    """The others may have seen our record, founded and ended while we were down: then their ensemble
+    runs, holds the same founding and counts us among its servers."""
+    if not any(store.mode_of(member.address) for member in founding.record.members):
+        return False
+    try:
+        ensemble = founding_store(founding)
+        formed, servers = ensemble.formation(), ensemble.servers()
+    except StoreUnavailable:
+        return False
+    mine = founding.layout.my_member
+    return (
+        mine is not None
+        and formed is not None
+        and (formed.cluster_id, formed.formation, formed.commit)
+        == (founding.record.cluster_id, founding.record.formation, founding.record.commit)
+        and servers.get(mine.id) == mine.cluster
+    )
+
+
+def founding_store(founding: Founding) -> store.FoundingStore:
+    """The ensemble of the members, with the cluster's passwords."""
+    return store.FoundingStore(
+        [member.cluster for member in founding.layout.members],
+        super_password=founding.secrets.zookeeper_super,
+        password=founding.secrets.zookeeper_pvc,
+    )

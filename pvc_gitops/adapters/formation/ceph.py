@@ -1,0 +1,94 @@
+"""Ceph's monitors by librados: one connection, commands as JSON. The `ceph` program would start a
+Python of 0.5 s for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import rados
+
+from pvc_gitops.errors import PoolError
+
+LIMIT_S: Final = 10  # without a quorum librados would wait for ever
+CONF: Final = "/etc/ceph/ceph.conf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What `ceph status` says, as far as formation waits for it."""
+
+    status: str
+    checks: tuple[str, ...]
+    monitors_in_quorum: int
+    osds_up: int
+
+
+class Monitors:
+    """A connection as client.admin."""
+
+    def __init__(self, cluster: Any) -> None:  # noqa: ANN401  librados has no types
+        self._cluster = cluster
+
+    def health(self) -> Health:
+        raw = self._ask("status")
+        checks = raw["health"]["checks"]
+        return Health(
+            status=raw["health"]["status"],
+            checks=tuple(check["summary"]["message"] for _, check in sorted(checks.items())),
+            monitors_in_quorum=len(raw["quorum"]),
+            osds_up=raw["osdmap"]["num_up_osds"],
+        )
+
+    def require_clone_v2(self) -> None:
+        """Clones of unprotected snapshots need mimic; without it they refuse (DESIGN section 10)."""
+        self._ask("osd set-require-min-compat-client", version="mimic")
+
+    def manager_key(self, name: str) -> str:
+        """The key of a manager, made if it is new."""
+        caps = ["mon", "allow profile mgr", "osd", "allow *", "mds", "allow *"]
+        (entry,) = self._ask("auth get-or-create", entity=f"mgr.{name}", caps=caps)
+        return str(entry["key"])
+
+    def bootstrap_key(self) -> str:
+        """The key with which ceph-volume makes OSDs."""
+        caps = ["mon", "allow profile bootstrap-osd"]
+        (entry,) = self._ask("auth get-or-create", entity="client.bootstrap-osd", caps=caps)
+        return str(entry["key"])
+
+    def new_osd(self, uuid: str, key: str) -> int:
+        """The number of the OSD with this uuid: a new one, or the one it has from an earlier call."""
+        answer = self._ask("osd new", json.dumps({"cephx_secret": key}), uuid=uuid)
+        return int(answer["osdid"])
+
+    def _ask(self, prefix: str, stdin: str = "", **arguments: Any) -> Any:  # noqa: ANN401  JSON
+        command = json.dumps({"prefix": prefix, "format": "json", **arguments})
+        try:
+            status, output, words = self._cluster.mon_command(
+                command, stdin.encode(), timeout=LIMIT_S
+            )
+        except rados.Error as err:
+            raise PoolError(prefix, "monitors", str(err), retryable=True) from err
+        if status != 0:
+            raise PoolError(prefix, "monitors", words or f"error {status}", retryable=True)
+        return json.loads(output) if output.strip() else None
+
+
+@contextmanager
+def monitors() -> Iterator[Monitors]:
+    """Connect. Raises PoolError while there is no quorum."""
+    cluster = rados.Rados(
+        conffile=CONF,
+        name="client.admin",
+        conf={"client_mount_timeout": str(LIMIT_S), "rados_mon_op_timeout": str(LIMIT_S)},
+    )
+    try:
+        cluster.connect(timeout=LIMIT_S)
+        yield Monitors(cluster)
+    except rados.Error as err:
+        raise PoolError("connect", "monitors", str(err), retryable=True) from err
+    finally:
+        cluster.shutdown()

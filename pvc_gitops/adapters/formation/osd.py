@@ -1,0 +1,145 @@
+"""OSDs. Their uuid derives from cluster, node and place in the document, their key is written down before
+the monitors hear of it: so a second run finds its own, whatever the first one had done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from pvc_gitops.adapters.formation import ceph, commands, files, machine, systemd
+from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.errors import UsageError
+from pvc_gitops.formation.render import ceph as render
+from pvc_gitops.formation.secrets import CEPH_KEY_BYTES, ceph_key
+from pvc_gitops.model.spec import Osd
+
+OWNER: Final = "ceph:ceph"
+MIB: Final = 1024 * 1024
+PREPARE_LIMIT_S: Final = 300.0  # ceph-volume on a slow disk
+BOOTSTRAP: Final = "/var/lib/ceph/bootstrap-osd/ceph.keyring"
+
+
+def ensure_all(founding: Founding, monitors: ceph.Monitors) -> None:
+    """Every OSD of this node's document is made and started."""
+    for index, osd in enumerate(founding.layout.me.osds):
+        uuid = founding.layout.osd_uuid(index)
+        if osd.file_path is not None:
+            _ensure_file(founding, monitors, index, osd, uuid)
+        else:
+            _ensure_disk(monitors, osd, uuid)
+
+
+# --- a plain file: labs ---------------------------------------------------------------------------
+
+
+def _ensure_file(
+    founding: Founding, monitors: ceph.Monitors, index: int, osd: Osd, uuid: str
+) -> None:
+    key = _own_key(index)
+    number = monitors.new_osd(uuid, key)
+    made = f"osd-{index}-made"
+    if not founding.progress.has(made):
+        _make_file(osd, number, uuid, key)
+        founding.progress.mark(made)
+    systemd.enable(f"ceph-osd@{number}.service", "ceph-osd.target")
+    systemd.start(f"ceph-osd@{number}.service")
+
+
+def _own_key(index: int) -> str:
+    path = f"/var/lib/pvc/formation/osd-{index}.key"
+    known = files.read(path)
+    if known is not None:
+        return known.decode().strip()
+    key = ceph_key(os.urandom(CEPH_KEY_BYTES), int(time.time()))
+    files.write(path, f"{key}\n", mode=0o600)
+    return key
+
+
+def _make_file(osd: Osd, number: int, uuid: str, key: str) -> None:
+    assert osd.file_path is not None
+    assert osd.file_size_mib is not None
+    folder = f"/var/lib/ceph/osd/ceph-{number}"
+    files.make_empty_folder(folder, mode=0o750, owner=OWNER)
+    block = Path(osd.file_path)
+    block.parent.mkdir(parents=True, exist_ok=True)
+    # Sparse: it takes what is written. Made anew: a half-made store would be taken for a whole one.
+    block.unlink(missing_ok=True)
+    block.touch(mode=0o600)
+    os.truncate(block, osd.file_size_mib * MIB)
+    files.give_all(str(block), OWNER)
+    (Path(folder) / "block").symlink_to(block)
+    keyring = render.keyring(f"osd.{number}", key)
+    files.write(f"{folder}/keyring", keyring, mode=0o600, owner=OWNER)
+    commands.run(
+        "ceph-osd", "--mkfs", "-i", str(number), "--osd-uuid", uuid,
+        "--setuser", "ceph", "--setgroup", "ceph",
+    )  # fmt: skip
+
+
+# --- a disk: ceph-volume on a logical volume ------------------------------------------------------
+
+
+def _ensure_disk(monitors: ceph.Monitors, osd: Osd, uuid: str) -> None:
+    """ceph-volume finds its own by the uuid in the volume's tags, and refuses a disk that is not empty."""
+    assert osd.disk is not None
+    if not machine.has_device_mapper():
+        raise UsageError(
+            "this machine has no device mapper, so an OSD cannot be made on a disk",
+            hint="in a lab declare osds: [{file: {path: /var/lib/pvc/osd0, size: 6GiB}}]",
+        )
+    files.write(
+        BOOTSTRAP, render.keyring("client.bootstrap-osd", monitors.bootstrap_key()),
+        mode=0o600, owner=OWNER,
+    )  # fmt: skip
+    number = _number_of(uuid)
+    if number is None:
+        commands.run(
+            "ceph-volume", "lvm", "prepare", "--bluestore", "--data", _device(dict(osd.disk)),
+            "--osd-fsid", uuid, limit_s=PREPARE_LIMIT_S,
+        )  # fmt: skip
+        number = _number_of(uuid)
+    commands.run(
+        "ceph-volume", "lvm", "activate", "--bluestore", str(number), uuid, limit_s=PREPARE_LIMIT_S
+    )
+
+
+def _number_of(uuid: str) -> int | None:
+    listed = commands.run("ceph-volume", "lvm", "list", "--format", "json")
+    return osd_number(json.loads(listed or "{}"), uuid)
+
+
+def osd_number(listed: dict[str, list[dict[str, Any]]], uuid: str) -> int | None:
+    """The OSD with this uuid in the output of `ceph-volume lvm list`."""
+    for number, volumes in listed.items():
+        if any(volume["tags"].get("ceph.osd_fsid") == uuid for volume in volumes):
+            return int(number)
+    return None
+
+
+def _device(wanted: dict[str, str]) -> str:
+    shown = commands.run("lsblk", "--json", "--nodeps", "--output", "PATH,SERIAL,WWN,MODEL,TYPE")
+    return device(json.loads(shown)["blockdevices"], wanted)
+
+
+def device(disks: list[dict[str, str | None]], wanted: dict[str, str]) -> str:
+    """The one disk that every fact fits. Raises UsageError: the wrong disk would be overwritten."""
+    keys = ("path", "serial", "wwn", "model")
+    unknown = sorted(wanted.keys() - set(keys))
+    fitting = [
+        disk
+        for disk in disks
+        if disk["type"] == "disk" and all(disk[key] == wanted.get(key, disk[key]) for key in keys)
+    ]
+    if unknown or len(fitting) != 1:
+        found = ", ".join(
+            f"{disk['path']} serial {disk['serial']} wwn {disk['wwn']}" for disk in disks
+        )
+        raise UsageError(
+            f"{len(fitting)} disks match {wanted}",
+            hint=f"name exactly one by serial or wwn: {found}",
+        )
+    return str(fitting[0]["path"])

@@ -1,0 +1,49 @@
+"""FRR's line: the configuration is whole, read by vtysh first, and then put in force."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pvc_gitops.adapters.formation import commands, files, systemd
+from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.errors import WorldError
+from pvc_gitops.formation.render import frr as render
+
+OWNER: Final = "frr:frr"
+CONF: Final = "/etc/frr/frr.conf"
+UNIT: Final = "frr.service"
+
+
+def line(founding: Founding) -> None:
+    """FRR runs and has a session to every other route reflector."""
+    founding.journal.begin("frr")
+    files.make_folder("/etc/frr", mode=0o750, owner=OWNER)
+    new = f"{CONF}.checked"
+    files.write(new, render.conf(founding.layout), mode=0o640, owner=OWNER)
+    commands.run("vtysh", "--dryrun", "--inputfile", new)
+    changed = [
+        files.write("/etc/frr/daemons", render.DAEMONS, mode=0o640, owner=OWNER),
+        files.write(CONF, render.conf(founding.layout), mode=0o640, owner=OWNER),
+    ]
+    systemd.enable(UNIT)
+    if any(changed) or not systemd.is_active(UNIT):
+        systemd.restart(UNIT)
+    others = sum(member.name != founding.layout.me.name for member in founding.layout.members)
+    founding.wait("frr", lambda: _missing_sessions(others))
+    founding.journal.end("frr", f"frr with {others} EVPN sessions")
+
+
+def _missing_sessions(wanted: int) -> str | None:
+    try:
+        shown = commands.run("vtysh", "-c", "show bgp l2vpn evpn summary json")
+    except WorldError:
+        return "frr to answer"
+    found = established(json.loads(shown or "{}"))
+    return None if found >= wanted else f"EVPN sessions ({found}/{wanted})"
+
+
+def established(summary: dict[str, dict[str, dict[str, str]]]) -> int:
+    """How many peers of `show bgp l2vpn evpn summary json` are up."""
+    peers = summary.get("peers", {}).values()
+    return sum(peer.get("state") == "Established" for peer in peers)

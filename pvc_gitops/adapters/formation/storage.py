@@ -1,0 +1,107 @@
+"""Ceph's line: monitor, manager, OSDs, health."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pvc_gitops.adapters.formation import ceph, commands, files, osd, systemd
+from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.errors import PoolError
+from pvc_gitops.formation.render import ceph as render
+
+OWNER: Final = "ceph:ceph"
+MADE: Final = "monitor-made"
+WORK: Final = "/var/lib/ceph/tmp"
+
+
+def line(founding: Founding) -> None:
+    """From nothing to HEALTH_OK with all declared OSDs."""
+    journal, name = founding.journal, founding.layout.me.name
+    journal.begin("monitors")
+    _configure(founding)
+    _make_monitor(founding)
+    systemd.enable(f"ceph-mon@{name}.service", "ceph.target", "ceph-mon.target")
+    systemd.start(f"ceph-mon@{name}.service")
+    members = len(founding.layout.members)
+    founding.wait("monitors", lambda: _missing_monitors(members))
+    journal.end("monitors", f"ceph monitors {members}/{members}")
+    journal.begin("osds")
+    with ceph.monitors() as monitors:
+        if founding.is_first:
+            monitors.require_clone_v2()
+        _make_manager(founding, monitors)
+        osd.ensure_all(founding, monitors)
+    journal.end("osds", f"{len(founding.layout.me.osds)} OSDs made")
+    journal.begin("ceph health")
+    founding.wait("ceph health", lambda: _missing_health(founding.layout.osd_count))
+    journal.end("ceph health", "ceph HEALTH_OK")
+
+
+def _configure(founding: Founding) -> None:
+    secrets = founding.secrets
+    conf = render.conf(founding.layout, secrets.ceph_fsid)
+    files.write(ceph.CONF, conf)
+    admin = render.keyring("client.admin", secrets.ceph_admin)
+    files.write("/etc/ceph/ceph.client.admin.keyring", admin, mode=0o600)
+    pvc = render.keyring("client.pvc", secrets.ceph_pvc)
+    files.write("/etc/ceph/ceph.client.pvc.keyring", pvc, mode=0o600)
+
+
+def _make_monitor(founding: Founding) -> None:
+    if founding.progress.has(MADE):
+        return
+    name, secrets = founding.layout.me.name, founding.secrets
+    # What an interrupted attempt left is no monitor yet: it is started only after the mark.
+    folder = f"/var/lib/ceph/mon/ceph-{name}"
+    files.make_empty_folder(folder, mode=0o750, owner=OWNER)
+    files.make_empty_folder(WORK, mode=0o750, owner=OWNER)
+    keyring, monmap = f"{WORK}/monitor.keyring", f"{WORK}/monmap"
+    files.write(keyring, render.monitor_keyring(secrets), mode=0o600, owner=OWNER)
+    add = [
+        word
+        for member in founding.layout.members
+        for word in ("--addv", member.name, render.monitor_addresses(member))
+    ]
+    commands.run(
+        "monmaptool", "--create", "--clobber", "--fsid", secrets.ceph_fsid, "--enable-all-features",
+        "--set-min-mon-release", "reef", *add, monmap,
+    )  # fmt: skip
+    files.give_all(WORK, OWNER)
+    commands.run(
+        "ceph-mon", "--mkfs", "-i", name, "--monmap", monmap, "--keyring", keyring,
+        "--setuser", "ceph", "--setgroup", "ceph",
+    )  # fmt: skip
+    files.make_empty_folder(WORK, mode=0o750, owner=OWNER)
+    founding.progress.mark(MADE)
+
+
+def _make_manager(founding: Founding, monitors: ceph.Monitors) -> None:
+    name = founding.layout.me.name
+    folder = f"/var/lib/ceph/mgr/ceph-{name}"
+    files.make_folder(folder, mode=0o750, owner=OWNER)
+    text = render.keyring(f"mgr.{name}", monitors.manager_key(name))
+    files.write(f"{folder}/keyring", text, mode=0o600, owner=OWNER)
+    systemd.enable(f"ceph-mgr@{name}.service", "ceph-mgr.target")
+    systemd.start(f"ceph-mgr@{name}.service")
+
+
+def _missing_monitors(members: int) -> str | None:
+    try:
+        with ceph.monitors() as monitors:
+            found = monitors.health().monitors_in_quorum
+    except PoolError:
+        return "a quorum of ceph monitors"
+    return None if found == members else f"ceph monitors ({found}/{members} in quorum)"
+
+
+def _missing_health(osds: int) -> str | None:
+    try:
+        with ceph.monitors() as monitors:
+            found = monitors.health()
+    except PoolError as err:
+        return f"ceph ({err.reason})"
+    if found.osds_up < osds:
+        return f"OSDs ({found.osds_up}/{osds} up)"
+    if found.status != "HEALTH_OK":
+        return f"ceph {found.status}: {'; '.join(found.checks)}"
+    return None
