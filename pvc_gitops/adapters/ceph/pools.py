@@ -96,7 +96,7 @@ class RadosPools:
         return list(self._cluster.command("list", "pools", "osd pool ls", detail="detail"))
 
     def _set(self, pool: str, key: str, value: int) -> None:
-        # Ceph asks for a word and a setting where a single copy is wanted; the plan has said what it means.
+        # Ceph wants a word and a setting for a single copy; the plan has said what that means.
         word: dict[str, bool] = {}
         setting: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if (key, value) == ("size", 1):

@@ -8,6 +8,7 @@ libvirtd touches no guest and is not noticed above.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,10 +23,14 @@ from pvc_gitops.adapters.libvirt import xml
 from pvc_gitops.adapters.libvirt.kvm import Acceleration
 from pvc_gitops.errors import HypervisorError
 from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.model.units import MIB
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import DiskAttachment, Domain, DomainFacts, NicAttachment
 
 T = TypeVar("T")
+# libvirt has no types; these names say what is meant.
+Connection = Any
+Running = Any
 
 URI: Final = "qemu:///system"
 KEEPALIVE_S: Final = 2  # with 3 misses a silent daemon is given up after 8 s
@@ -89,19 +94,19 @@ class LibvirtHypervisor:
         self._access = access
         self._acceleration = acceleration
         self._bounded = Bounded("libvirt")
-        self._connection: Any = None
+        self._connection: Connection = None
         self._lock = threading.Lock()
         _start_event_loop()
 
     def domains(self) -> Mapping[str, DomainFacts]:
-        def work(connection: Any) -> Mapping[str, DomainFacts]:  # noqa: ANN401
+        def work(connection: Connection) -> Mapping[str, DomainFacts]:
             found = [_facts(each) for each in connection.listAllDomains()]
             return {facts.name: facts for facts in found if facts is not None}
 
         return self._run("list", "domains", work)
 
     def create_paused(self, domain: Domain) -> None:
-        def work(connection: Any) -> None:  # noqa: ANN401
+        def work(connection: Connection) -> None:
             text = xml.domain_xml(
                 domain,
                 access=self._access,
@@ -121,7 +126,7 @@ class LibvirtHypervisor:
         self._run("shutdown", name, lambda c: c.lookupByName(name).shutdownFlags(flags))
 
     def destroy(self, name: str) -> None:
-        def work(connection: Any) -> None:  # noqa: ANN401
+        def work(connection: Connection) -> None:
             try:
                 connection.lookupByName(name).destroy()
             except libvirt.libvirtError as err:
@@ -152,7 +157,7 @@ class LibvirtHypervisor:
         self._detach(name, xml.disk_alias(disk))
 
     def mark(self, name: str, digest: str) -> None:
-        def work(connection: Any) -> None:  # noqa: ANN401
+        def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             found.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT,
@@ -165,11 +170,9 @@ class LibvirtHypervisor:
         self._run("mark", name, work)
 
     def hardware(self) -> Hardware:
-        def work(connection: Any) -> Hardware:  # noqa: ANN401
-            info = connection.getInfo()
-            return Hardware(cpus=info[2], memory_mib=info[1])
-
-        return self._run("ask", "hardware", work)
+        # Not libvirt's getInfo: it adds up NUMA cells, and some machines give those 6 of 24 GiB (seen).
+        pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+        return Hardware(cpus=os.cpu_count() or 1, memory_mib=pages * page_bytes // MIB)
 
     def faults(self) -> tuple[str, ...]:
         if self._acceleration.kind == xml.KVM:
@@ -179,7 +182,7 @@ class LibvirtHypervisor:
     def _attach(self, name: str, alias: str, render: Callable[[str], str]) -> None:
         """Plug a device in, unless one of its name is there already."""
 
-        def work(connection: Any) -> None:  # noqa: ANN401
+        def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             running = found.XMLDesc()
             if not xml.has_alias(running, alias):
@@ -190,7 +193,7 @@ class LibvirtHypervisor:
     def _detach(self, name: str, alias: str) -> None:
         """Ask the guest to let go of a device, and wait until it has."""
 
-        def work(connection: Any) -> None:  # noqa: ANN401
+        def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             if xml.has_alias(found.XMLDesc(), alias):
                 found.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -211,7 +214,7 @@ class LibvirtHypervisor:
         self,
         operation: str,
         target: str,
-        work: Callable[[Any], T],
+        work: Callable[[Connection], T],
         limit_s: float = ASK_LIMIT_S,
     ) -> T:
         try:
@@ -226,7 +229,7 @@ class LibvirtHypervisor:
         except ValueError as err:  # what `xml` refuses to describe
             raise HypervisorError(operation, target, str(err), retryable=False) from err
 
-    def _connected(self) -> Any:  # noqa: ANN401  libvirt has no types
+    def _connected(self) -> Connection:
         with self._lock:
             known = self._connection
         if known is not None and known.isAlive():
@@ -238,7 +241,7 @@ class LibvirtHypervisor:
         return fresh
 
 
-def _facts(found: Any) -> DomainFacts | None:  # noqa: ANN401
+def _facts(found: Running) -> DomainFacts | None:
     """None for a domain that ended between two questions."""
     try:
         state, reason = found.state()

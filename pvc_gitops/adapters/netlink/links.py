@@ -255,10 +255,10 @@ def _addresses(netlink: Netlink) -> Mapping[int, Sequence[str]]:
 
 def _ensure_gateway(netlink: Netlink, index: int, gateway: str | None) -> None:
     have = set(_addresses(netlink).get(index, ()))
-    want = {gateway} - {None}
+    want = set() if gateway is None else {gateway}
     for verb, texts in (("del", have - want), ("add", want - have)):
         for text in sorted(texts):
-            address, _, prefix = str(text).partition("/")
+            address, _, prefix = text.partition("/")
             netlink.addr(verb, index=index, address=address, prefixlen=int(prefix))
 
 
