@@ -60,7 +60,7 @@ def test_a_pid_file_forgets_a_process_that_is_another_now(tmp_path: Path) -> Non
     ours = process.PidFile(tmp_path / "pid", "no such words in any command line")
     ours.write(os.getpid())
     assert ours.pid() is None
-    assert process.PidFile(tmp_path / "pid", "pytest").pid() == os.getpid()
+    assert process.PidFile(tmp_path / "pid", "python").pid() == os.getpid()
     ours.forget()
     ours.end()
 
