@@ -32,6 +32,11 @@ class LazyPlaces(Mapping[FieldPath, tuple[int, int]]):
         return self._known
 
     def __getitem__(self, path: FieldPath) -> tuple[int, int]:
+        if not path and self._known is None:
+            # A plan names the place of every new object as a whole: not worth a parse of each.
+            at = self._data.find(b"\nspec:")
+            if at >= 0:
+                return self._data.count(b"\n", 0, at + 1) + 1, 1
         return self._places()[path]
 
     def __iter__(self) -> Iterator[FieldPath]:

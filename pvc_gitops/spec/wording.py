@@ -185,9 +185,8 @@ def _pattern_words(schema: dict[str, Any], value: str) -> Words:
         "ip": "an IP address",
         "subnet": "a subnet",
     }
-    if form not in names:
-        return Words("bad-value", f"is {told}, which has not the right form", _example_hint(schema))
-    return Words("bad-value", f"is {told}, which is not {names[form]}", _example_hint(schema))
+    wrong = f"is not {names[form]}" if form in names else "has not the right form"
+    return Words("bad-value", f"is {told}, which {wrong}", _example_hint(schema))
 
 
 def _size_words(value: str) -> Words:
