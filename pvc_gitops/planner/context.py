@@ -70,21 +70,24 @@ class Context:
         return self._coordinators[zlib.crc32(of.encode()) % len(self._coordinators)]
 
     @cached_property
-    def _claimed(self) -> Mapping[Address, tuple[bool, str]]:
-        # object -> (by the plan in force, step)
-        return {
-            object_of(claim.address): (claim.plan == self.inventory.target, claim.step)
-            for _, claim in sorted(self.inventory.claims.items())
-        }
+    def _claims(self) -> tuple[frozenset[str], Mapping[Address, str]]:
+        # Steps of the plan in force, and objects with other plans' steps.
+        ours: set[str] = set()
+        others: dict[Address, str] = {}
+        for _, claim in sorted(self.inventory.claims.items()):
+            if claim.plan == self.inventory.target:
+                ours.add(claim.step)
+            else:
+                others[object_of(claim.address)] = f"{claim.step} of plan {claim.plan}"
+        return frozenset(ours), others
 
-    def is_claimed_by_other(self, of: Address) -> bool:
-        """An older plan's step, or HA, still changes it."""
-        return of in self._claimed and not self._claimed[of][0]
+    def foreign_claim(self, of: Address) -> str | None:
+        """What a step of an older plan, or HA, still does to an object."""
+        return self._claims[1].get(of)
 
-    def is_under_way(self, of: Address, operation: str) -> bool:
-        """A step of the plan in force is at it now: its record may be written, its end is not."""
-        ours, step = self._claimed.get(of, (False, ""))
-        return ours and step.split(" ", 1)[0] == operation
+    def is_under_way(self, step: str) -> bool:
+        """The plan in force is at this step now: its effect may be visible, its end is not."""
+        return step in self._claims[0]
 
     def owner(self, vm: VmName) -> NodeName | None:
         placement = self.inventory.placements.get(vm)

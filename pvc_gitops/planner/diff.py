@@ -27,6 +27,8 @@ _COST: Final = (
     Disposition.IMMUTABLE,
 )
 RESTARTING: Final = frozenset({Disposition.REBOOT, Disposition.MIGRATE})
+_SHOWN_MAX: Final = 48  # of a value in a line; a checksum is cut to its first digits
+_SHOWN_CUT: Final = 19
 TAGS: Final = "tags"  # beside the spec, but a field to people
 
 
@@ -126,7 +128,8 @@ def shown(value: Value) -> str:
         case list() | tuple():
             return "[" + ", ".join(shown(item) for item in value) + "]"
         case _:
-            return str(value)
+            text = str(value)
+            return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_CUT]}…"
 
 
 def _leaves(
@@ -166,8 +169,7 @@ def _refusal(kind: Kind, change: FieldChange) -> Held | None:
             code="immutable",
             text=f"{change.path} {shown(change.before)} -> {shown(change.after)}: "
             "cannot change while the object lives",
-            remedy=f"keep `{change.path}: {shown(change.before)}`, "
-            "or declare a new object under another name",
+            remedy=f"keep `{change.path}` as it was, or declare a new object under another name",
         )
     return None
 

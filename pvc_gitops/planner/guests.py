@@ -84,7 +84,7 @@ def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
     return (
         applied.spec == doc.spec
         and applied.phase is Phase.PRESENT
-        and not context.is_claimed_by_other(doc.address)
+        and context.foreign_claim(doc.address) is None
     )
 
 
@@ -339,12 +339,14 @@ def _report_no_place(draft: Draft, doc: Document, answer: NoFit) -> None:
 
 def _report_no_survival(draft: Draft, doc: Document, loss: Loss) -> None:
     named = ", ".join(loss.homeless[:3])
-    lack = f", {-loss.spare_mib} MiB are missing" if loss.spare_mib < 0 else ""
+    lack, remedy = f": {-loss.spare_mib} MiB are missing", "add memory or a node"
+    if loss.spare_mib >= 0:
+        lack, remedy = ": a strict rule allows no other node", "set `strict: false` in the rule"
     draft.blocked(
         doc.address,
         "n-minus-1",
         f"with it, the loss of {loss.node} would leave {named} without a place{lack}",
-        "add memory or a node, make guests smaller, or set `ha: {admission: warn}` in cluster.yaml",
+        f"{remedy}, or set `ha: {{admission: warn}}` in cluster.yaml",
         doc.place(()),
     )
 

@@ -50,6 +50,7 @@ _ITEM_TITLES: Final = (
 )
 _COLUMN_MAX: Final = 26  # where the text of a line begins at the latest; longer names stand alone
 _MARGIN: Final = 4  # before an address: two blanks, the sign, a blank
+_FACT: Final = 11  # where the text of the last block begins
 _GAP: Final = 2  # blanks that keep two columns apart
 _TEXT_MIN: Final = 30  # narrower than this, text runs over the margin instead
 _PAINT: Final = re.compile(r"\x1b\[\d+m")
@@ -120,6 +121,9 @@ def last_line(summary: Summary) -> str:
 
 
 def _last_lines(plan: Plan, style: _Style, elapsed_s: float | None) -> Iterator[str]:
+    if plan.is_empty and plan.summary.waiting and not plan.summary.blocked:
+        yield f"Nothing to do now: {plan.summary.waiting} of {plan.summary.objects} objects wait."
+        return
     if plan.is_empty and not plan.summary.blocked:
         commit = plan.commit[:_COMMIT_DIGITS] if plan.commit else "the folder"
         took = "" if elapsed_s is None else f", {elapsed_s:.2f} s"
@@ -344,7 +348,13 @@ def _items(plan: Plan, style: _Style) -> Iterator[str]:
         items = [item for item in plan.report if item.kind is kind]
         for item, names in _folded_items(items):
             remedy = f" ({item.remedy})" if item.remedy else ""
-            yield style.ascii(f"{title}: {names} {item.text}{remedy}")
+            yield from _wrapped(f"{title}: {names} {item.text}{remedy}", style, indent=2)
+
+
+def _wrapped(line: str, style: _Style, *, indent: int) -> list[str]:
+    return textwrap.wrap(
+        style.ascii(line), style.width, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 # --- facts -----------------------------------------------------------------------------------------
@@ -358,10 +368,11 @@ def _facts(plan: Plan, style: _Style) -> Iterator[str]:
         for choice in plan.placement:
             counts[choice.node] = counts.get(choice.node, 0) + 1
         spread = ", ".join(f"{node} {count}" for node, count in sorted(counts.items()))
-        yield f"Placement  {spread}{_rejections(plan)}"
+        yield from _wrapped(f"Placement  {spread}{_rejections(plan)}", style, indent=_FACT)
     if plan.capacity:
-        yield style.ascii(f"N-1        {_margin(plan)}")
-    yield f"Time       ~{_seconds(plan.summary.duration_s)}, {len(plan.steps)} steps"
+        yield from _wrapped(f"N-1        {_margin(plan)}", style, indent=_FACT)
+    steps = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
+    yield f"Time       ~{_seconds(plan.summary.duration_s)}, {steps}"
 
 
 def _rejections(plan: Plan) -> str:

@@ -81,7 +81,7 @@ def over_budget(context: Context, doomed: Iterable[Applied]) -> Mapping[Address,
         refusal = Refusal(
             kind=ItemKind.BLOCKED,
             code="destroy-budget",
-            text=f"one of {len(objects)} {word} to destroy; apply.max_destroy allows {budget} a plan",
+            text=f"{len(objects)} {word} to destroy at once; apply.max_destroy allows {budget}",
             remedy=f"set `apply: {{max_destroy: {{{word}: {len(objects)}}}}}` in cluster.yaml, "
             "or delete fewer in one commit",
         )

@@ -119,11 +119,9 @@ def keep(draft: Draft, applied: Applied | None) -> None:
 def is_hindered(context: Context, draft: Draft, of: Address, *, storage: bool = False) -> bool:
     """Whether nothing can be decided about it now: another plan's step is at it, or what it lies on
     is not observed. Says so."""
-    if context.is_claimed_by_other(of):
-        claim = next(c for a, c in sorted(context.inventory.claims.items()) if a.startswith(of))
-        draft.waiting(
-            of, "claimed", f"{claim.step} of plan {claim.plan} is still at it", "pvc status"
-        )
+    claim = context.foreign_claim(of)
+    if claim is not None:
+        draft.waiting(of, "claimed", f"waits for {claim}, which is still at it", "pvc status")
         return True
     if storage and context.inventory.storage is None:
         draft.waiting(of, "not-observed", "no coordinator has reported Ceph yet", "pvc status")

@@ -141,7 +141,9 @@ def _unshown(context: Context, record: Applied, digest: str) -> list[str]:
     return [
         node
         for node, networks in shown.items()
-        if record.name not in networks or networks[record.name].digest != digest
+        if record.name not in networks
+        or networks[record.name].digest != digest
+        or context.is_under_way(f"{Operation.NETWORK_ENSURE} {record.address} {node}")
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
 from pvc_gitops.model.fields import Disposition
-from pvc_gitops.model.ids import NodeName, VmName, address
+from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.plan import (
     Action,
@@ -129,7 +129,7 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     doc, applied, found, node = guest.doc, guest.applied, guest.found, guest.node
     life = applied.incarnation
     record = _record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
-    under_way = context.is_under_way(doc.address, Operation.VM_PUT)
+    under_way = context.is_under_way(f"{Operation.VM_PUT} {doc.address}")
     if is_same(applied, record) and not under_way:
         keep(draft, applied)
         if _has_pending_restart(context, applied):
@@ -151,7 +151,7 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     is_deferred = needs_restart and stays_up and mode == "never"
     restarts = needs_restart and stays_up and not is_deferred
     needs = list(made)
-    if restarts or context.is_under_way(of, Operation.VM_STOP):
+    if restarts or context.is_under_way(f"{Operation.VM_STOP} {of}"):
         stopped = replace(applied, wanted=Wanted.STOPPED)
         needs.append(
             draft.step(
@@ -168,7 +168,7 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         )
     put = _put(context, draft, record, node, pre=pre, needs=needs, is_deferred=is_deferred)
     if is_deferred:
-        _report_restart(draft, doc, "restarts for the rest of this change when it is next stopped")
+        _report_restart(draft, doc, "it keeps what it has until it is stopped and started")
     else:
         _trash_stale(context, draft, record, node, pre=record.digest, needs=[put])
     updated(
@@ -206,7 +206,7 @@ def retire(context: Context, draft: Draft, applied: Applied) -> str:
     if (
         applied.phase is not Phase.REMOVING
         or is_running(context, applied)
-        or context.is_under_way(of, Operation.VM_RETIRE)
+        or context.is_under_way(f"{Operation.VM_RETIRE} {of}")
     ):
         removing = replace(applied, phase=Phase.REMOVING, wanted=Wanted.STOPPED)
         timeout_s = VirtualMachine.from_spec(applied.name, applied.spec).stop_timeout_s
@@ -308,8 +308,8 @@ def _make_disks(
                 continue
             operation = Operation.DISK_GROW
             inputs = {"pool": ref.pool, "image": ref.image, "size_mib": ref.size_mib}
-        elif context.applied(record.address) is not None and context.image(ref.pool, ref.image):
-            continue  # of a guest that is declared again before its disks were removed
+        elif _is_made(context, of, ref):
+            continue
         else:
             image = spec[name].get("image")
             of_image = None if image is None else address(Kind.IMAGE, image)
@@ -320,6 +320,16 @@ def _make_disks(
         made.append(draft.step(operation, of, node, needs=needs, pre=pre, inputs=inputs))
         operations.add(operation)
     return made, operations
+
+
+def _is_made(context: Context, of: Address, ref: DiskRef) -> bool:
+    """Whether the data is there: of a guest whose making or removal was interrupted, since removal
+    takes the data first and the record last."""
+    found = context.image(ref.pool, ref.image)
+    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE)
+    if any(context.is_under_way(f"{operation} {of}") for operation in making_it):
+        return False
+    return found is not None and found.size_mib >= ref.size_mib
 
 
 def _put(
@@ -462,7 +472,7 @@ def _report_restart(draft: Draft, doc: Document, text: str) -> None:
         doc.address,
         "restart-pending",
         f"restart pending: {text}",
-        f"restart the guest (pvc vm restart {doc.name})",
+        f"pvc vm restart {doc.name}",
         doc.place(("reboot_for_changes",)),
     )
 
