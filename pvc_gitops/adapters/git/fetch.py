@@ -1,0 +1,145 @@
+"""`python -m pvc_gitops.adapters.git.fetch`: a fetch into a bare mirror, in a process of its own.
+
+The request comes as JSON on standard input (no secret in argv, none in the environment), the answer goes
+as JSON to standard output. libgit2 can hang in a connection for as long as the other side likes, and a
+C library that reads foreign bytes had better crash here than in the agent. No configuration of the host
+is read, no hook or filter runs, nothing is checked out; one branch comes to refs/remotes/source/.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pygit2
+from pygit2.enums import ConfigLevel, CredentialType, Option
+
+LINE: Final = "{}\n"
+# Pages of a pack that libgit2 is still writing; a killed fetch leaves them behind.
+PACK_PARTS: Final = frozenset({".pack", ".idx", ".rev", ".keep", ".bitmap"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to fetch. `credential`: an ssh private key (PEM), or a password or token for http."""
+
+    mirror: str
+    url: str
+    branch: str
+    credential: str | None
+    bytes_max: int
+
+
+class TooLargeError(Exception):
+    """The pack went over the limit."""
+
+
+class Callbacks(pygit2.RemoteCallbacks):  # type: ignore[misc]  pygit2 has no types
+    """Our credential once, and a stop at the size limit."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self._request = request
+        self._tried = False
+
+    def credentials(self, url: str, username_from_url: str | None, allowed_types: int) -> Any:  # noqa: ANN401
+        secret = self._request.credential
+        if secret is None:
+            raise pygit2.GitError(f"{url} asks for a login and the seed of this node has none")
+        if self._tried:  # libgit2 asks again and again for one that is refused
+            raise pygit2.GitError("the login is refused")
+        self._tried = True
+        if allowed_types & CredentialType.SSH_KEY:
+            return pygit2.KeypairFromMemory(username_from_url or "git", None, secret, "")
+        return pygit2.UserPass(username_from_url or "git", secret.strip())
+
+    def transfer_progress(self, stats: Any) -> None:  # noqa: ANN401
+        if stats.received_bytes > self._request.bytes_max:
+            raise TooLargeError(
+                f"more than {self._request.bytes_max // 1024 // 1024} MiB come from it;"
+                " large files belong on the server that images come from"
+            )
+
+
+def main() -> None:
+    """Read the request, fetch, answer. A failure is an answer, too."""
+    request = Request(**json.load(sys.stdin))
+    _forget_the_host()
+    try:
+        answer = {"tip": fetch(request)}
+    except (pygit2.GitError, TooLargeError, KeyError, ValueError, OSError) as err:
+        reason = str(err.args[0]) if err.args else repr(err)
+        answer = {"error": reason}
+    sys.stdout.write(LINE.format(json.dumps(answer)))
+
+
+def fetch(request: Request) -> str:
+    """The branch's tip, with all its objects in the mirror."""
+    repository = open_mirror(Path(request.mirror))
+    with (Path(request.mirror) / "fetch.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        remote = repository.remotes.create_anonymous(request.url)
+        tip = _tip(remote, request)
+        ours = f"refs/remotes/source/{request.branch}"
+        known = repository.references.get(ours)
+        if known is not None and str(known.target) == tip:
+            return tip  # the usual case: asked, and nothing to transfer
+        _sweep(Path(request.mirror))
+        # A plus: what the branch holds now is taken down as it is. Whether it may be adopted is
+        # decided elsewhere, by ancestry.
+        remote.fetch([f"+refs/heads/{request.branch}:{ours}"], callbacks=Callbacks(request))
+        return str(repository.references[ours].target)
+
+
+def open_mirror(path: Path) -> Any:  # noqa: ANN401
+    """The bare repository; made where none stands."""
+    if (path / "HEAD").exists():
+        return pygit2.Repository(str(path))
+    path.mkdir(parents=True, exist_ok=True)
+    return pygit2.init_repository(str(path), bare=True)
+
+
+def _tip(remote: Any, request: Request) -> str:  # noqa: ANN401
+    wanted = f"refs/heads/{request.branch}"
+    heads = _heads(remote, Callbacks(request))
+    if wanted in heads:
+        return heads[wanted]
+    branches = sorted(
+        name.removeprefix("refs/heads/") for name in heads if name.startswith("refs/heads/")
+    )
+    if not branches:
+        raise ValueError(f"the repository is empty: it has no branch {request.branch}")
+    raise ValueError(
+        f"the branch {request.branch} is not there any more; the repository has {', '.join(branches[:5])}"
+    )
+
+
+def _heads(remote: Any, callbacks: Callbacks) -> dict[str, str]:  # noqa: ANN401
+    if hasattr(remote, "list_heads"):  # pygit2 1.18 and later
+        return {str(head.name): str(head.oid) for head in remote.list_heads(callbacks=callbacks)}
+    return {str(head["name"]): str(head["oid"]) for head in remote.ls_remotes(callbacks=callbacks)}
+
+
+def _sweep(mirror: Path) -> None:
+    packs = mirror / "objects" / "pack"
+    for left in packs.iterdir() if packs.is_dir() else ():
+        if left.suffix not in PACK_PARTS:
+            left.unlink()
+
+
+def _forget_the_host() -> None:
+    for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
+        pygit2.settings.search_path[level] = ""
+    # A bare repository on this machine may belong to another account; nothing of it is executed.
+    pygit2.option(Option.SET_OWNER_VALIDATION, 0)
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        del os.environ[name]
+
+
+if __name__ == "__main__":
+    main()

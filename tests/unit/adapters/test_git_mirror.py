@@ -1,0 +1,299 @@
+"""The mirror against real repositories, servers that hang, and what must not be in a tree."""
+
+import functools
+import http.server
+import os
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from pvc_gitops.adapters.git.mirror import Mirror
+from pvc_gitops.errors import RepoError, SpecError
+from pvc_gitops.model.ids import CommitId
+
+GIT = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+}
+
+
+class Work:
+    """A clone that pushes to a bare origin."""
+
+    def __init__(self, here):
+        self.origin = here / "origin.git"
+        self.clone = here / "clone"
+        self.git("init", "-q", "--bare", "-b", "main", self.origin, cwd=here)
+        self.git("init", "-q", "-b", "main", self.clone, cwd=here)
+        self.commit({"cluster.yaml": "a: 1\n", "vms/web1.yaml": "b: 1\n", "README.md": "x"})
+
+    def git(self, *args, cwd=None):
+        done = subprocess.run(
+            ["git", "-c", "protocol.file.allow=always", *map(str, args)],
+            cwd=cwd or self.clone,
+            env={**os.environ, **GIT},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, files, subject="change"):
+        for name, text in files.items():
+            path = self.clone / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", subject)
+        self.push()
+        return CommitId(self.git("rev-parse", "HEAD"))
+
+    def push(self):
+        self.git("push", "-q", "--force", self.origin, "main")
+
+
+@pytest.fixture
+def work(tmp_path):
+    return Work(tmp_path)
+
+
+@pytest.fixture
+def mirror_of(tmp_path):
+    def make(url, **more):
+        settings = {"branch": "main", "folder": ".", "credential": None, "limit_s": 20, **more}
+        return Mirror(tmp_path / "mirror.git", url=str(url), **settings)
+
+    return make
+
+
+def test_a_tip_is_fetched_and_read(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    tip = work.commit({"vms/web1.yaml": "b: 2\n"}, subject="more memory\n\nbecause")
+    assert mirror.fetch() == tip
+    assert mirror.has(tip)
+    assert dict(mirror.files(tip)) == {"cluster.yaml": b"a: 1\n", "vms/web1.yaml": b"b: 2\n"}
+    assert mirror.info(tip).subject == "more memory"
+    assert mirror.info(tip).author == "a@b"
+    assert mirror.fetch() == tip
+
+
+def test_over_dumb_files_by_url_too(work, mirror_of):
+    tip = work.commit({})
+    assert mirror_of(f"file://{work.origin}").fetch() == tip
+
+
+def test_a_folder_of_the_repository(work, mirror_of):
+    tip = work.commit({"lab/cluster.yaml": "c: 1\n"})
+    mirror = mirror_of(work.origin, folder="lab")
+    mirror.fetch()
+    assert dict(mirror.files(tip)) == {"cluster.yaml": b"c: 1\n"}
+    with pytest.raises(SpecError) as caught:
+        mirror_of(work.origin, folder="other").files(tip)
+    assert "no folder other" in caught.value.problems[0].message
+
+
+def test_a_force_push_is_taken_down_and_seen_for_what_it_is(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    first = work.commit({})
+    second = work.commit({"vms/a.yaml": "x"})
+    assert mirror.fetch() == second
+    assert mirror.is_ancestor(first, second)
+    assert mirror.is_ancestor(second, second)
+    assert not mirror.is_ancestor(second, first)
+    work.git("reset", "-q", "--hard", first)
+    forced = work.commit({"vms/b.yaml": "y"})
+    assert mirror.fetch() == forced
+    assert not mirror.is_ancestor(second, forced)
+    assert mirror.has(second)
+
+
+def test_unknown_commits_are_nobodys_ancestor(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    tip = mirror.fetch()
+    none = CommitId("0" * 40)
+    assert not mirror.has(none)
+    assert not mirror.is_ancestor(none, tip)
+    with pytest.raises(RepoError):
+        mirror.info(none)
+
+
+def test_a_deleted_branch_is_said_and_the_mirror_stays(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    tip = mirror.fetch()
+    work.git("push", "-q", work.origin, "main:refs/heads/other")
+    work.git("update-ref", "-d", "refs/heads/main", cwd=work.origin)
+    with pytest.raises(
+        RepoError, match="branch main is not there any more; the repository has other"
+    ):
+        mirror.fetch()
+    assert mirror.has(tip)
+    assert mirror.files(tip)
+
+
+def test_an_empty_repository_is_said(work, mirror_of, tmp_path):
+    work.git("init", "-q", "--bare", tmp_path / "empty.git")
+    with pytest.raises(RepoError, match="the repository is empty"):
+        mirror_of(tmp_path / "empty.git").fetch()
+
+
+@pytest.mark.parametrize("url", ["/nowhere/at/all.git", "http://127.0.0.1:9/x.git", "nonsense://x"])
+def test_an_unreachable_remote_is_an_answer(mirror_of, url):
+    with pytest.raises(RepoError) as caught:
+        mirror_of(url).fetch()
+    assert caught.value.retryable
+    assert url in caught.value.target
+
+
+def test_a_hanging_server_is_left_at_the_time_limit(mirror_of):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        mirror = mirror_of(f"http://127.0.0.1:{server.getsockname()[1]}/x.git", limit_s=1.5)
+        began = time.monotonic()
+        with pytest.raises(RepoError, match=r"no end within 1.5 s; the fetch was killed"):
+            mirror.fetch()
+        assert time.monotonic() - began < 4
+
+
+def test_a_password_in_the_url_is_not_shown(mirror_of):
+    with pytest.raises(RepoError) as caught:
+        mirror_of("http://me:secret@127.0.0.1:9/x.git").fetch()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_pack_over_the_limit_is_refused_and_nothing_stays(work, mirror_of, tmp_path):
+    (work.clone / "docs").mkdir()
+    (work.clone / "docs/big").write_bytes(os.urandom(3 * 1024 * 1024))
+    work.commit({})
+    # libgit2 counts what comes over a wire; a local path has none.
+    with _git_http(work) as url:
+        with pytest.raises(RepoError, match="more than 1 MiB"):
+            mirror_of(url, bytes_max=1024 * 1024).fetch()
+        assert list((tmp_path / "mirror.git/refs/remotes").rglob("main")) == []
+        tip = mirror_of(url).fetch()
+        assert mirror_of(url).has(tip)
+    left = [p.suffix for p in (tmp_path / "mirror.git/objects/pack").iterdir()]
+    assert set(left) <= {".pack", ".idx", ".rev"}
+
+
+class _git_http:  # noqa: N801  a context
+    """git's own http server, asking for a login where one is set."""
+
+    def __init__(self, work, login=None):
+        self.root = work.origin.parent
+        self.login = login
+
+    def __enter__(self):
+        handler = functools.partial(_Cgi, root=self.root, login=self.login)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
+        self.thread.start()
+        return f"http://127.0.0.1:{self.server.server_port}/origin.git"
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class _Cgi(http.server.BaseHTTPRequestHandler):
+    def __init__(self, *args, root, login, **kwargs):
+        self.root, self.login = root, login
+        super().__init__(*args, **kwargs)
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        if self.login is not None and self.headers.get("Authorization") != self.login:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            capture_output=True,
+            check=True,
+            env={
+                **os.environ,
+                **GIT,
+                "GIT_PROJECT_ROOT": str(self.root),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": path,
+                "QUERY_STRING": query,
+                "REQUEST_METHOD": self.command,
+                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                "CONTENT_LENGTH": str(len(body)),
+                "REMOTE_ADDR": "127.0.0.1",
+            },
+        )
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        self.send_response(200)
+        for line in head.decode().splitlines():
+            name, _, value = line.partition(": ")
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET  # noqa: N815  the library's name
+
+
+def test_http_with_a_login(work, mirror_of):
+    import base64
+
+    login = "Basic " + base64.b64encode(b"git:token-1").decode()
+    with _git_http(work, login) as url:
+        assert mirror_of(url, credential="token-1\n").fetch() == work.git("rev-parse", "HEAD")
+        with pytest.raises(RepoError, match="login is refused"):
+            mirror_of(url, credential="wrong").fetch()
+        with pytest.raises(RepoError, match="asks for a login"):
+            mirror_of(url).fetch()
+
+
+def test_what_must_not_lie_there_is_refused_when_read(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    good = mirror.fetch()
+    (work.clone / "vms/link.yaml").symlink_to("web1.yaml")
+    work.commit({})
+    (work.clone / "vms/big.yaml").write_text("#" * 5_000_000)
+    other = work.clone.parent / "other"
+    work.git("init", "-q", "-b", "main", other)
+    work.git("commit", "-q", "--allow-empty", "-m", "x", cwd=other)
+    work.git("submodule", "add", "-q", other, "networks")
+    tip = work.commit({})
+    assert mirror.fetch() == tip
+    with pytest.raises(SpecError) as caught:
+        mirror.files(tip)
+    codes = {problem.file: problem.code for problem in caught.value.problems}
+    assert codes["vms/link.yaml"] == "symlink"
+    assert codes["vms/big.yaml"] == "too-large"
+    assert codes["networks"] == "submodule"
+    assert mirror.files(good)
+
+
+def test_no_hook_and_no_configuration_of_the_host_is_used(work, mirror_of, tmp_path, monkeypatch):
+    mirror = mirror_of(work.origin)
+    mirror.fetch()
+    trace = tmp_path / "trace"
+    for name in ("post-receive", "post-update", "reference-transaction", "update"):
+        hook = tmp_path / "mirror.git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(f"#!/bin/sh\necho {name} >> {trace}\n")
+        hook.chmod(0o755)
+    evil = tmp_path / "gitconfig"
+    evil.write_text(f'[url "/nowhere"]\n\tinsteadOf = {work.origin}\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(evil))
+    tip = work.commit({"vms/z.yaml": "z"})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text(evil.read_text())
+    assert mirror.fetch() == tip
+    assert not trace.exists()
