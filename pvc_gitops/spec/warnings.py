@@ -43,6 +43,16 @@ _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
     Kind.OPERATOR: ((("roles",), "roles are not enforced"),),
 }
 
+# The same for fields of which only some words are acted upon: these are, and what the others do.
+_UNREAD_WORDS: Final[Mapping[Kind, tuple[tuple[FieldPath, frozenset[str], str], ...]]] = {
+    Kind.NETWORK: ((("type",), frozenset({"managed"}), "only managed networks are made"),),
+    Kind.VM: (
+        (("firmware",), frozenset({"bios"}), "the guest is not started"),
+        (("guest",), frozenset({"linux", "other"}), "it gets the clock and hints of Linux"),
+        (("migration", "method"), frozenset({"live"}), "guests are not moved"),
+    ),
+}
+
 
 def warnings(spec: ClusterSpec, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     """Warnings about a valid repository, in order of file and line."""
@@ -84,18 +94,30 @@ def _fields(spec: ClusterSpec) -> Iterator[Finding]:
     for document in spec.documents.values():
         for path, effect in _UNREAD.get(document.kind, ()):
             if _says_more(document, path):
-                yield Finding(
-                    document=document,
-                    path=path,
-                    code="not-in-force-yet",
-                    message=f"{'.'.join(path)} is not in force in this release: {effect}",
-                    at_key=True,
-                )
+                yield _not_in_force(document, path, ".".join(path), effect)
+        for path, read, effect in _UNREAD_WORDS.get(document.kind, ()):
+            word = _value(document, path)
+            if word not in read:
+                yield _not_in_force(document, path, f"{'.'.join(path)}: {word}", effect)
+
+
+def _not_in_force(document: Document, path: FieldPath, what: str, effect: str) -> Finding:
+    return Finding(
+        document=document,
+        path=path,
+        code="not-in-force-yet",
+        message=f"{what} is not in force in this release: {effect}",
+        at_key=True,
+    )
+
+
+def _value(document: Document, path: FieldPath) -> Any:  # noqa: ANN401  any field's
+    value: Any = document.spec
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _says_more(document: Document, path: FieldPath) -> bool:
     """Is the field written down with anything in it, and not just its default?"""
-    value: Any = document.spec
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return bool(value) and path in document.places
+    return bool(_value(document, path)) and path in document.places
