@@ -22,16 +22,73 @@ Operations, with arguments and values (types of `model`, as `model.codec` encode
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.inventory import NodeFacts, StorageFacts
-from pvc_gitops.model.records import Accepted, PlacementRecord, SourceSeen, Target
+from pvc_gitops.model.records import (
+    Accepted,
+    Applied,
+    Claim,
+    PlacementRecord,
+    SourceSeen,
+    StepResult,
+    Target,
+)
 
 PROTOCOL: Final = 1
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024  # an inventory of 10,000 guests is about 20 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One line from a client."""
+
+    id: int
+    op: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Who answers."""
+
+    node: NodeName
+    version: str
+    planner_version: str
+    cluster: str
+    formation: int | None  # None before the cluster is founded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedFacts:
+    """What the cluster knows of one address."""
+
+    applied: Applied | None
+    placement: PlacementRecord | None
+    claim: Claim | None
+    result: StepResult | None  # of the step that last changed it, if its plan is still kept
+
+
+def question_line(question: Question) -> bytes:
+    """As it is sent."""
+    value = {"pvc": PROTOCOL, "id": question.id, "op": question.op, "args": question.args}
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def parse_question(line: bytes) -> Question:
+    """The inverse. Raises ValueError with what was expected."""
+    value = json.loads(line)
+    match value:
+        case {"pvc": int(version)} if version != PROTOCOL:
+            raise ValueError(f"this agent speaks protocol {PROTOCOL}, you speak {version}")
+        case {"pvc": int(), "id": int(number), "op": str(op), "args": dict(args)}:
+            return Question(id=number, op=op, args=args)
+        case _:
+            raise ValueError('a question is {"pvc": 1, "id": 7, "op": "status", "args": {}}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
