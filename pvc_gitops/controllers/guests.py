@@ -1,0 +1,502 @@
+"""The one mechanism that starts and stops guests: the owner's agent makes reality match the records.
+
+`decide` is pure: one guest in, one act out. A start goes (DESIGN section 6): a transaction that sets
+`starting` under this node's unrevoked incarnation; nobody else watches the disks; the domain is made
+paused; the incarnation is read again after a sync; resume. A domain that is found paused is destroyed
+and started anew, never resumed: nobody knows what it has missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, assert_never
+
+from pvc_gitops.appliers import vm
+from pvc_gitops.controllers.records import check_incarnation, put, read
+from pvc_gitops.controllers.view import View
+from pvc_gitops.controllers.watchers import check_disks
+from pvc_gitops.errors import HypervisorError, PvcError, StoreConflict, WorldError
+from pvc_gitops.model import paths
+from pvc_gitops.model.ids import VmName
+from pvc_gitops.model.inventory import GuestState
+from pvc_gitops.model.records import (
+    Applied,
+    GuestPhase,
+    IncarnationRecord,
+    Phase,
+    PlacementRecord,
+    Wanted,
+)
+from pvc_gitops.model.spec import VirtualMachine
+from pvc_gitops.world import names
+from pvc_gitops.world.ports import Domain, DomainFacts, World
+
+# A start that fails thrice is reported as failed; it is still tried, once a minute, because what is
+# missing (a disk, memory, a watcher that expires) usually comes back without anybody's doing.
+START_ATTEMPTS_MAX: Final = 3
+RETRY_FIRST_S: Final = 2.0
+RETRY_MAX_S: Final = 60.0
+# A guest that ran this long had a good start: its next crash counts as the first again.
+GOOD_RUN_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A start under way."""
+
+    starts: int
+    incarnation: str
+
+    def key(self, name: VmName) -> str:
+        return f"guest.start {name} {self.starts}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestMemory:
+    """What one guest's owner remembers. All of it may be lost: the records decide."""
+
+    start: Start | None = None
+    failures: int = 0  # starts and crashes without a good run between them
+    retry_at_s: float = 0.0
+    up_since_s: float | None = None
+    stop_asked_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One guest that this node owns, as one tick sees it."""
+
+    name: VmName
+    now_s: float
+    record: Applied | None
+    placement: PlacementRecord
+    facts: DomainFacts | None
+    incarnation: IncarnationRecord
+    memory: GuestMemory
+
+
+# --- what may be done -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """Nothing; look again at `until_s`, None: when something changes."""
+
+    until_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complain:
+    """Nothing can be decided; a person must look."""
+
+    fault: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """The placement record should say this."""
+
+    state: GuestPhase
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed:
+    """It ran, and its process is gone without our doing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """Start it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """A start is under way: see how far it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskDown:
+    """Ask it to power off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """Destroy its domain."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """It runs, as it should; see whether its record changed."""
+
+
+Act = Rest | Complain | Note | Crashed | Begin | Follow | AskDown | End | Keep
+
+
+def decide(guest: Guest) -> Act:  # noqa: PLR0911  a table: one return a case
+    """What to do with one guest now."""
+    record, facts = guest.record, guest.facts
+    if record is None:
+        if facts is None:
+            return Rest()
+        return Complain(
+            fault=f"guest {guest.name} runs here without a record; nothing is done to it"
+        )
+    if guest.memory.start is not None:
+        return Follow()
+    if not is_wanted(record):
+        return _down(guest, record)
+    if facts is None:
+        return _absent(guest)
+    if facts.state in (GuestState.PAUSED, GuestState.CRASHED):
+        return End(why=f"it is {facts.state} ({facts.reason or 'no reason given'})")
+    if facts.state is GuestState.STOPPING:
+        return _down(guest, record)
+    if guest.placement.incarnation != guest.incarnation.id:
+        return Complain(
+            fault=f"guest {guest.name} runs, but was started in another life of this node; "
+            "the guard should have ended it"
+        )
+    if guest.placement.state is not GuestPhase.RUNNING:
+        return Note(state=GuestPhase.RUNNING, why="")
+    return Keep()
+
+
+def is_wanted(record: Applied) -> bool:
+    """Should it run? `wanted` of a guest is always written by the planner."""
+    return record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
+
+
+def _absent(guest: Guest) -> Act:
+    placement, memory = guest.placement, guest.memory
+    is_ours = placement.incarnation == guest.incarnation.id
+    if is_ours and placement.state is GuestPhase.RUNNING:
+        return Crashed()
+    if memory.retry_at_s > guest.now_s:
+        return Rest(until_s=memory.retry_at_s)
+    return Begin()
+
+
+def _down(guest: Guest, record: Applied) -> Act:
+    facts, asked = guest.facts, guest.memory.stop_asked_at_s
+    if facts is None:
+        if guest.placement.state is GuestPhase.STOPPED:
+            return Rest()
+        return Note(state=GuestPhase.STOPPED, why="")
+    if facts.state in (GuestState.PAUSED, GuestState.CRASHED):
+        return End(why=f"it is {facts.state} and should be stopped")
+    if asked is None:
+        return AskDown()
+    timeout_s = VirtualMachine.from_spec(record.name, record.spec).stop_timeout_s
+    if guest.now_s >= asked + timeout_s:
+        return End(why=f"it did not power off within {timeout_s:.0f} s")
+    return Rest(until_s=asked + timeout_s)
+
+
+# --- doing it -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestsDone:
+    """What a tick did to the guests of this node."""
+
+    memory: Mapping[VmName, GuestMemory]
+    has_acted: bool
+    faults: tuple[str, ...]
+    due_at_s: float | None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Round:
+    """One tick's collected consequences."""
+
+    world: World
+    view: View
+    incarnation: IncarnationRecord
+    memory: dict[VmName, GuestMemory] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    due: list[float] = field(default_factory=list)
+    has_acted: bool = False
+
+
+def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> GuestsDone:
+    """One act for every guest that this node owns; then the domains that nobody gave us."""
+    if view.domains is None or view.incarnation is None or view.incarnation.is_revoked:
+        return GuestsDone(memory=memory, has_acted=False, faults=(), due_at_s=None)
+    done = _Round(world=world, view=view, incarnation=view.incarnation)
+    for name, placement in view.placements.items():
+        if placement.owner == world.me.node:
+            _one(done, name, placement, memory.get(name, GuestMemory()))
+    for other, facts in sorted(view.domains.items()):
+        if facts.domain is not None and not _is_mine(view, world, other):
+            _stranger(done, other)
+    return GuestsDone(
+        memory=done.memory,
+        has_acted=done.has_acted,
+        faults=tuple(done.faults),
+        due_at_s=min(done.due, default=None),
+    )
+
+
+def _is_mine(view: View, world: World, name: str) -> bool:
+    placement = view.placements.get(VmName(name))
+    return placement is not None and world.me.node in (placement.owner, placement.incoming)
+
+
+def _one(done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMemory) -> None:
+    assert done.view.domains is not None
+    guest = Guest(
+        name=name,
+        now_s=done.view.now_s,
+        record=done.view.guests.get(name),
+        placement=placement,
+        facts=done.view.domains.get(name),
+        incarnation=done.incarnation,
+        memory=memory,
+    )
+    act = decide(guest)
+    if not isinstance(act, Rest | Complain | Keep | Follow):
+        done.has_acted = True
+    try:
+        done.memory[name] = _perform(done, guest, act)
+    except StoreConflict:
+        # Somebody else wrote the record meanwhile: the next tick reads it and decides anew.
+        done.memory[name] = replace(memory, start=None) if isinstance(act, Begin) else memory
+        done.has_acted = True
+    except HypervisorError as error:
+        done.faults.append(f"guest {name}: {error.operation}: {error.reason}")
+        done.due.append(done.view.now_s + RETRY_FIRST_S)
+        done.has_acted = False
+        done.memory[name] = memory
+
+
+def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
+    done: _Round, guest: Guest, act: Act
+) -> GuestMemory:
+    world, memory = done.world, guest.memory
+    match act:
+        case Rest():
+            if act.until_s is not None:
+                done.due.append(act.until_s)
+            return memory
+        case Complain():
+            done.faults.append(act.fault)
+            return memory
+        case Note():
+            note(world, guest, act.state, act.why)
+            if act.state is GuestPhase.STOPPED:
+                return GuestMemory()
+            return replace(memory, stop_asked_at_s=None, up_since_s=guest.now_s)
+        case Crashed():
+            return _crashed(done, guest)
+        case Begin():
+            return _begin(done, guest)
+        case Follow():
+            return _follow(done, guest)
+        case AskDown():
+            if guest.placement.state is not GuestPhase.STOPPING:
+                note(world, guest, GuestPhase.STOPPING, "")
+            world.hypervisor.shutdown(guest.name)
+            return replace(memory, stop_asked_at_s=guest.now_s)
+        case End():
+            world.journal.event("guest_destroyed", vm=guest.name, why=act.why)
+            world.hypervisor.destroy(guest.name)
+            return replace(memory, start=None, stop_asked_at_s=None)
+        case Keep():
+            return _keep(done, guest)
+        case other:
+            assert_never(other)
+
+
+def note(world: World, guest: Guest, state: GuestPhase, why: str) -> None:
+    """Write the placement's state. A no-op where it says so already."""
+    before = guest.placement
+    if (before.state, before.why) == (state, why):
+        return
+    after = replace(before, state=state, why=why, since_s=world.clock.now_s())
+    world.store.commit(
+        (
+            check_incarnation(world.me.node, guest.incarnation),
+            put(paths.placement(guest.name), after, before.version),
+        )
+    )
+    if before.state is not state:
+        world.journal.event("vm_state", vm=guest.name, before=before.state, state=state, why=why)
+
+
+def _crashed(done: _Round, guest: Guest) -> GuestMemory:
+    memory = guest.memory
+    ran_s = 0.0 if memory.up_since_s is None else guest.now_s - memory.up_since_s
+    failures = 1 if ran_s >= GOOD_RUN_S else memory.failures + 1
+    # The first restart is at once; a guest that keeps crashing waits longer each time.
+    wait_s = 0.0 if failures == 1 else backoff_s(failures - 1)
+    note(done.world, guest, GuestPhase.WAITING, f"its process ended; start {failures + 1} follows")
+    return GuestMemory(failures=failures, retry_at_s=guest.now_s + wait_s)
+
+
+def backoff_s(failures: int) -> float:
+    """2, 4, 8 … up to a minute."""
+    return float(min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (failures - 1)))
+
+
+def _begin(done: _Round, guest: Guest) -> GuestMemory:
+    world, view, before = done.world, done.view, guest.placement
+    domain = _domain(view, guest, before.starts + 1)
+    if isinstance(domain, str):
+        state = GuestPhase.WAITING
+        done.has_acted = (before.state, before.why) != (state, domain)
+        note(world, guest, state, domain)
+        done.due.append(view.now_s + RETRY_FIRST_S)
+        return guest.memory
+    start = Start(starts=before.starts + 1, incarnation=guest.incarnation.id)
+    after = replace(
+        before,
+        state=GuestPhase.STARTING,
+        starts=start.starts,
+        incarnation=start.incarnation,
+        why="",
+        since_s=world.clock.now_s(),
+    )
+    world.store.commit(
+        (
+            check_incarnation(world.me.node, guest.incarnation),
+            put(paths.placement(guest.name), after, before.version),
+        )
+    )
+    world.journal.event(
+        "vm_state", vm=guest.name, before=before.state, state=GuestPhase.STARTING, why=""
+    )
+    others = _disks_of_others(view, guest.name)
+    own = guest.incarnation.storage_addresses
+
+    def work(progress: object) -> None:
+        del progress
+        check_disks(world, domain, own_addresses=own, in_use_here=others)
+        world.hypervisor.create_paused(domain)
+
+    world.jobs.start(start.key(guest.name), work)
+    return replace(guest.memory, start=start, stop_asked_at_s=None)
+
+
+def _domain(view: View, guest: Guest, starts: int) -> Domain | str:
+    assert guest.record is not None
+    if view.core_mtu_bytes is None:
+        return "the cluster's document is not applied yet"
+    domain = vm.domain_of(
+        guest.record, networks=view.networks, core_mtu_bytes=view.core_mtu_bytes, starts=starts
+    )
+    if isinstance(domain, str):
+        return domain
+    ready = {names.bridge(vni) for vni in view.bridges or ()}
+    missing = sorted({nic.bridge for nic in domain.nics} - ready)
+    return f"{missing[0]} is not up on this node yet" if missing else domain
+
+
+def _disks_of_others(view: View, name: str) -> Mapping[tuple[str, str], str]:
+    return {
+        (disk.pool, disk.image): other
+        for other, facts in (view.domains or {}).items()
+        if other != name and facts.domain is not None
+        for disk in facts.domain.disks
+    }
+
+
+def _follow(done: _Round, guest: Guest) -> GuestMemory:
+    world, start = done.world, guest.memory.start
+    assert start is not None
+    key = start.key(guest.name)
+    job = world.jobs.state(key)
+    if job is not None and not job.is_done:
+        return guest.memory
+    done.has_acted = True
+    if job is None:
+        return replace(guest.memory, start=None)
+    world.jobs.forget(key)
+    if job.error is not None:
+        return _start_failed(done, guest, job.error)
+    if not _may_resume(done, guest, start):
+        world.hypervisor.destroy(guest.name)
+        return replace(guest.memory, start=None)
+    world.hypervisor.resume(guest.name)
+    world.journal.event("guest_started", vm=guest.name, start=start.starts)
+    note(world, guest, GuestPhase.RUNNING, "")
+    return GuestMemory(failures=guest.memory.failures, up_since_s=guest.now_s)
+
+
+def _may_resume(done: _Round, guest: Guest, start: Start) -> bool:
+    """The last look before the guest's first instruction."""
+    store, me = done.world.store, done.world.me.node
+    store.sync()
+    now = read(store, paths.incarnation(me), IncarnationRecord)
+    placement = read(store, paths.placement(guest.name), PlacementRecord)
+    return (
+        now is not None
+        and now.id == start.incarnation
+        and not now.is_revoked
+        and placement is not None
+        and placement.owner == me
+        and placement.starts == start.starts
+        and guest.record is not None
+        and is_wanted(guest.record)
+    )
+
+
+def _start_failed(done: _Round, guest: Guest, error: Exception) -> GuestMemory:
+    if not isinstance(error, PvcError):
+        raise error  # a bug of ours; the loop counts it
+    failures = guest.memory.failures + 1
+    state = GuestPhase.FAILED if failures >= START_ATTEMPTS_MAX else GuestPhase.WAITING
+    wait_s = RETRY_MAX_S if state is GuestPhase.FAILED else backoff_s(failures)
+    why = error.reason if isinstance(error, WorldError) else str(error)
+    note(done.world, guest, state, f"start {failures} failed: {why}")
+    done.due.append(guest.now_s + wait_s)
+    return GuestMemory(failures=failures, retry_at_s=guest.now_s + wait_s)
+
+
+def _keep(done: _Round, guest: Guest) -> GuestMemory:
+    memory = guest.memory
+    ran_s = 0.0 if memory.up_since_s is None else guest.now_s - memory.up_since_s
+    if memory.failures and ran_s >= GOOD_RUN_S:
+        memory = GuestMemory(up_since_s=memory.up_since_s)
+    assert guest.facts is not None
+    have = guest.facts.domain
+    assert guest.record is not None
+    if have is None or have.digest == guest.record.digest:
+        return memory
+    want = _domain(done.view, guest, have.starts)
+    if isinstance(want, str):
+        done.faults.append(f"guest {guest.name} cannot take its change: {want}")
+        return memory
+    for command in vm.commands(want, have):
+        done.has_acted = True
+        vm.execute(command, guest.name, done.world)
+        done.world.journal.event("guest_changed", vm=guest.name, command=type(command).__name__)
+    return memory
+
+
+def _stranger(done: _Round, name: str) -> None:
+    """A domain of ours that no placement gives to this node. Destroyed only on fresh evidence."""
+    world = done.world
+    world.store.sync()
+    placement = read(world.store, paths.placement(VmName(name)), PlacementRecord)
+    record = done.view.guests.get(VmName(name))
+    if placement is not None and world.me.node in (placement.owner, placement.incoming):
+        done.has_acted = True
+        return
+    is_going = record is not None and record.phase is Phase.REMOVING
+    if placement is None and not is_going:
+        done.faults.append(
+            f"guest {name} runs here, but no record places it anywhere; nothing is done to it"
+        )
+        return
+    why = "it is being removed" if placement is None else f"it belongs to {placement.owner}"
+    world.journal.event("guest_destroyed", vm=name, why=why)
+    try:
+        world.hypervisor.destroy(name)
+    except HypervisorError as error:
+        done.faults.append(f"guest {name}: {error.operation}: {error.reason}")
+        return
+    done.has_acted = True

@@ -1,0 +1,152 @@
+"""The inventory: everything that the planner knows of the world, read from the store in one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pvc_gitops.controllers import slices
+from pvc_gitops.controllers.beats import read_incarnations
+from pvc_gitops.controllers.records import read, read_all
+from pvc_gitops.controllers.watch import NodeWatch
+from pvc_gitops.errors import StoreError
+from pvc_gitops.model import paths
+from pvc_gitops.model.ids import Address, NodeName, VmName
+from pvc_gitops.model.inventory import (
+    Inventory,
+    NodeFacts,
+    NodeState,
+    StorageFacts,
+)
+from pvc_gitops.model.plan import Plan
+from pvc_gitops.model.records import (
+    Accepted,
+    Applied,
+    Claim,
+    Formation,
+    PlacementRecord,
+    Target,
+)
+from pvc_gitops.model.spec import Cluster
+from pvc_gitops.world.ports import Store, World
+
+MINUTE_S: Final = 60
+LEASE_DEFAULT_S: Final = 6.0  # `ha.lease` of a cluster whose document is not applied yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The inventory, and the plan in force behind it."""
+
+    inventory: Inventory
+    target: Target | None
+    plan: Plan | None
+
+
+def inventory(
+    world: World, watch: NodeWatch, storage: StorageFacts | None, known: Plan | None = None
+) -> Observed | None:
+    """Read it all; None before the cluster is founded.
+
+    Args:
+        world: whose store is read.
+        watch: what this process has seen of the heartbeats.
+        storage: what this process saw of Ceph, newer than the records; None: the best report.
+        known: the plan in force as read before; read again where it is another one.
+
+    Raises:
+        StoreError: also where records of one moment could not be had.
+    """
+    store = world.store
+    formation = read(store, paths.FORMAT, Formation)
+    if formation is None:
+        return None
+    applied = read_applied(store)
+    target = read(store, paths.TARGET, Target)
+    accepted = read(store, paths.ACCEPTED, Accepted)
+    plan = known
+    if target is None:
+        plan = None
+    elif known is None or known.id != target.plan:
+        plan = slices.read_plan(store, target.plan)
+        if plan is None:
+            raise StoreError(
+                "read", paths.plan(target.plan), "the plan in force is gone", retryable=True
+            )
+    placements = {
+        VmName(name): record
+        for name, record in read_all(store, paths.PLACEMENT, PlacementRecord).items()
+    }
+    now_s = world.clock.now_s()
+    claims = read_all(store, paths.CLAIMS, Claim).values()
+    return Observed(
+        target=target,
+        plan=plan,
+        inventory=Inventory(
+            cluster_id=formation.cluster_id,
+            formation=formation.formation,
+            now_s=now_s - now_s % MINUTE_S,
+            accepted=None if accepted is None else accepted.commit,
+            target=None if target is None else target.plan,
+            nodes=read_nodes(world, watch, lease_s(applied)),
+            applied=applied,
+            placements=placements,
+            claims={claim.address: claim for claim in claims},
+            storage=storage or read_storage(store, world.me.node),
+            planner_version=None if target is None else target.planner_version,
+            chosen={}
+            if plan is None
+            else {c.vm: c.node for c in plan.placement if c.vm not in placements},
+        ),
+    )
+
+
+def read_applied(store: Store) -> dict[Address, Applied]:
+    """All applied records, by address."""
+    found: dict[Address, Applied] = {}
+    for path in (paths.OWNED, paths.NETWORKS, paths.GUESTS):
+        found |= {record.address: record for record in read_all(store, path, Applied).values()}
+    return dict(sorted(found.items()))
+
+
+def lease_s(applied: dict[Address, Applied]) -> float:
+    """The longest lease that any node may hold now."""
+    for of, record in applied.items():
+        if of.startswith("cluster/"):
+            return Cluster.from_spec(record.name, record.spec).lease_s
+    return LEASE_DEFAULT_S
+
+
+def read_nodes(world: World, watch: NodeWatch, lease: float) -> dict[NodeName, NodeFacts]:
+    """Every node that ever joined: its last report, and its state by its heartbeat."""
+    store, now_s = world.store, world.clock.monotonic_s()
+    found = {}
+    for name, incarnation in read_incarnations(store).items():
+        state = watch.state(name, incarnation, now_s, lease)
+        facts = read(store, paths.report(name), NodeFacts)
+        if facts is not None:
+            found[name] = replace(facts, state=state)
+            continue
+        found[name] = NodeFacts(
+            name=name,
+            # Nothing is planned on a node before its agent has said what it is.
+            state=NodeState.UNKNOWN if state is NodeState.ONLINE else state,
+            incarnation=incarnation.id,
+            hardware=None,
+            guests={},
+            networks={},
+            faults=(),
+            report_number=0,
+            observed_at_s=0,
+        )
+    return found
+
+
+def read_storage(store: Store, me: NodeName) -> StorageFacts | None:
+    """What a coordinator reported of Ceph: this one's own word, else the first of the others'."""
+    names = [me, *sorted(name for name in store.read_children(paths.NODES) if name != me)]
+    for name in names:
+        facts = read(store, paths.storage_report(NodeName(name)), StorageFacts)
+        if facts is not None:
+            return facts
+    return None

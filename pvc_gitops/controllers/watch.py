@@ -1,0 +1,82 @@
+"""Which nodes are alive, by their counters seen moving on one's own clock (DESIGN section 8).
+
+Nothing here compares clocks. A watcher that was itself blind forgives all nodes the time it did not
+look. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.inventory import NodeState
+from pvc_gitops.model.records import Heartbeat, IncarnationRecord
+
+# A node is unknown L + 1 s after its counter last moved.
+GRACE_S: Final = 1.0
+# Looking this seldom is normal; a longer gap is blindness of our own.
+GAP_MAX_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A node's counter, and when it was last seen to move. None: not yet while we look."""
+
+    beat: Heartbeat
+    moved_at_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWatch:
+    """What one process has seen of all heartbeats."""
+
+    since_s: float | None = None
+    looked_at_s: float | None = None
+    seen: Mapping[NodeName, Seen] = field(default_factory=dict)
+
+    def observe(self, now_s: float, beats: Mapping[NodeName, Heartbeat]) -> NodeWatch:
+        """Take one look at all counters."""
+        gap_s = 0.0 if self.looked_at_s is None else now_s - self.looked_at_s
+        blind_s = gap_s if gap_s > GAP_MAX_S else 0.0
+        return NodeWatch(
+            since_s=now_s if self.since_s is None else self.since_s + blind_s,
+            looked_at_s=now_s,
+            seen={
+                name: _look(self.seen.get(name), beat, now_s, blind_s)
+                for name, beat in beats.items()
+            },
+        )
+
+    def is_settled(self, now_s: float, lease_s: float) -> bool:
+        """Has it looked for long enough that a counter which has not moved means something?"""
+        if self.since_s is None:
+            return False
+        all_moved = all(seen.moved_at_s is not None for seen in self.seen.values())
+        return (bool(self.seen) and all_moved) or now_s - self.since_s > lease_s + GRACE_S
+
+    def state(
+        self, name: NodeName, incarnation: IncarnationRecord | None, now_s: float, lease_s: float
+    ) -> NodeState:
+        """Of one node. `incarnation` is its record in the store."""
+        if incarnation is None:
+            return NodeState.ABSENT
+        if not incarnation.guests_left:
+            return NodeState.LEFT
+        seen = self.seen.get(name)
+        if seen is None or seen.moved_at_s is None:
+            return NodeState.UNKNOWN
+        if now_s - seen.moved_at_s > lease_s + GRACE_S:
+            return NodeState.UNKNOWN
+        return NodeState.ONLINE
+
+
+def _look(before: Seen | None, beat: Heartbeat, now_s: float, blind_s: float) -> Seen:
+    if before is None:
+        return Seen(beat=beat, moved_at_s=None)
+    if before.beat != beat:
+        return Seen(beat=beat, moved_at_s=now_s)
+    if blind_s == 0.0 or before.moved_at_s is None:
+        return before
+    return replace(before, moved_at_s=before.moved_at_s + blind_s)

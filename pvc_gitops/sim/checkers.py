@@ -1,0 +1,75 @@
+"""What must hold at every instant, whatever the controllers do (DESIGN section 13).
+
+Safety is watched where it would be broken: when vCPUs start, when a disk gets a writer, when a record
+is written. What must hold at rest is asked at the end of a `settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pvc_gitops.model import paths
+from pvc_gitops.sim.kernel import Kernel
+from pvc_gitops.world.ports import Check, Create, Domain, Op, Put, Stamped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A rule that was broken."""
+
+    t: float
+    rule: str
+    text: str
+
+
+@dataclass(slots=True)
+class Checkers:
+    """The rules and what they need to remember."""
+
+    kernel: Kernel
+    violations: list[Violation] = field(default_factory=list)
+    running: dict[str, set[str]] = field(default_factory=dict)  # guest -> nodes
+    writers: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict)
+    starts: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    generation: int = 0
+
+    def broken(self, rule: str, text: str) -> None:
+        self.violations.append(Violation(t=round(self.kernel.now_s, 3), rule=rule, text=text))
+
+    def started(self, domain: Domain, node: str) -> None:
+        """A guest's vCPUs begin to run."""
+        nodes = self.running.setdefault(domain.name, set())
+        nodes.add(node)
+        self.starts.setdefault(domain.name, []).append((round(self.kernel.now_s, 3), node))
+        if len(nodes) > 1:
+            self.broken("one-node", f"{domain.name} runs on {', '.join(sorted(nodes))}")
+        for disk in domain.disks:
+            writers = self.writers.setdefault((disk.pool, disk.image), set())
+            writers.add((domain.name, node))
+            if len(writers) > 1:
+                who = ", ".join(sorted(f"{vm} on {at}" for vm, at in writers))
+                self.broken("one-writer", f"{disk.pool}/{disk.image} is written by {who}")
+
+    def stopped(self, name: str, node: str, *, was_running: bool) -> None:
+        """Its process is gone."""
+        if was_running:
+            self.running.get(name, set()).discard(node)
+        for writers in self.writers.values():
+            writers.discard((name, node))
+
+    def written(self, ops: Sequence[Op], records: dict[str, Stamped]) -> None:
+        """A transaction was accepted: by a leader of today, and only forward."""
+        checked = {op.path: op.version for op in ops if isinstance(op, Check)}
+        for op in ops:
+            if not isinstance(op, Create | Put):
+                continue
+            if op.path in (paths.TARGET, paths.ACCEPTED):
+                epoch = paths.epoch("planner")
+                if checked.get(epoch) != records[epoch].version:
+                    self.broken("epoch", f"{op.path} was written without the epoch of today")
+            if op.path == paths.TARGET:
+                generation = int(op.value["generation"])
+                if generation <= self.generation:
+                    self.broken("generation", f"{generation} was published after {self.generation}")
+                self.generation = max(self.generation, generation)

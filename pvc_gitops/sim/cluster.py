@@ -1,0 +1,390 @@
+"""A whole cluster in memory: hardware, store, Ceph, origin, and on every node the real controllers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pvc_gitops.controllers import agent, plan
+from pvc_gitops.formation.first_records import first_records
+from pvc_gitops.model.codec import decode
+from pvc_gitops.model.ids import NodeName, address, derived_uuid
+from pvc_gitops.model.inventory import Hardware
+from pvc_gitops.model.records import Accepted, PlacementRecord
+from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
+from pvc_gitops.sim.ceph import Ceph, CephPort
+from pvc_gitops.sim.checkers import Checkers
+from pvc_gitops.sim.guard import SimGuard
+from pvc_gitops.sim.hardware import (
+    Guests,
+    HypervisorPort,
+    Interfaces,
+    LinksPort,
+    NotesPort,
+    ServicesPort,
+)
+from pvc_gitops.sim.kernel import Event, Kernel
+from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
+from pvc_gitops.sim.process import Process
+from pvc_gitops.sim.store import SESSION_S, Client, Tree
+from pvc_gitops.spec.load import load
+from pvc_gitops.world.ports import Identity, Json, Op, Quorum, Stamped, World
+
+BOOT_S: Final = 60.0
+FAILOVER_S: Final = 2.8  # Z: ZooKeeper is silent this long when its leader's host loses power
+STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
+_FORMATION: Final = 1
+
+
+@dataclass(slots=True)
+class SimClock:
+    """The Clock port of one machine."""
+
+    kernel: Kernel
+    boot_s: Callable[[], float]
+
+    def now_s(self) -> int:
+        return STARTED_AT_S + int(self.kernel.now_s)
+
+    def monotonic_s(self) -> float:
+        return self.kernel.now_s - self.boot_s()
+
+
+@dataclass(slots=True)
+class SimJournal:
+    """The Journal port: everything ends up in the simulation's events."""
+
+    record: Callable[..., None]
+    node: str
+
+    def event(self, kind: str, **fields: object) -> None:
+        self.record(kind, **{"node": self.node, **fields})
+
+
+@dataclass(slots=True, eq=False)
+class SimNode:
+    """One machine."""
+
+    name: NodeName
+    declared: Node
+    guests: Guests
+    interfaces: Interfaces
+    guard: SimGuard
+    agent: Process
+    planner: Process | None
+    mirror: Mirror
+    notes: dict[str, Json]
+    is_powered: bool = False
+    is_up: bool = False  # booted
+    is_paused: bool = False
+    has_network: bool = True
+    has_store: bool = True
+    boots: int = 0
+    booted_s: float = 0.0
+    clients: dict[str, Client] = field(default_factory=dict)
+    boot_event: Event | None = None
+
+    @property
+    def is_coordinator(self) -> bool:
+        return self.declared.role is NodeRole.COORDINATOR
+
+    def processes(self) -> tuple[Process, ...]:
+        return (self.agent,) if self.planner is None else (self.agent, self.planner)
+
+
+class SimCluster:
+    """The cluster that a repository declares. Nodes begin powered off, the cluster just founded."""
+
+    def __init__(self, files: Mapping[str, bytes], *, subject: str = "founding") -> None:
+        """Raises SpecError where the repository is not valid: nothing is founded on it."""
+        self.kernel = Kernel()
+        self.checkers = Checkers(kernel=self.kernel)
+        self.tree = Tree()
+        self.origin = Origin()
+        self.events: list[dict[str, Any]] = []
+        self.spec = load(files, commit=self.origin.push(files, subject))
+        self.ceph = Ceph(kernel=self.kernel, osds=self._osds, now_s=self._wall_s)
+        self._silent_until_s = 0.0
+        self._zk_leader: NodeName | None = None
+        self._found(self.spec, subject)
+        self.nodes: dict[NodeName, SimNode] = {
+            name: self._node(name, node)
+            for name, node in sorted(self.spec.nodes.items())
+            if not node.is_retired
+        }
+
+    # --- founding ---
+
+    def _found(self, spec: ClusterSpec, subject: str) -> None:
+        assert spec.commit is not None
+        cluster = spec.cluster.name
+        records = first_records(
+            spec,
+            accepted=Accepted(
+                commit=spec.commit,
+                subject=subject,
+                author="operator",
+                accepted_at_s=STARTED_AT_S,
+            ),
+            cluster_id=derived_uuid("", address("cluster", cluster), _FORMATION),
+            formation=_FORMATION,
+        )
+        for path, data in records:
+            self.tree.records[path] = Stamped(value=json.loads(data), version=0)
+            parent, _, name = path.rpartition("/")
+            self.tree.children.setdefault(parent, set()).add(name)
+
+    def _node(self, name: NodeName, declared: Node) -> SimNode:
+        mirror, interfaces, notes = Mirror(), Interfaces(), dict[str, Json]()
+        assert self.spec.commit is not None
+        mirror.held.add(self.spec.commit)
+        guests = Guests(
+            kernel=self.kernel,
+            ceph=self.ceph,
+            node=name,
+            storage_address=declared.addresses["storage"],
+            checkers=self.checkers,
+            on_change=lambda: self.nodes[name].agent.wake(),
+            can_reach_storage=lambda: self.reaches_storage(name),
+        )
+        guard = SimGuard(
+            kernel=self.kernel,
+            tree=self.tree,
+            node=name,
+            guests=guests,
+            lease_s=self.spec.cluster.lease_s,
+            can_reach=lambda: self.reaches_store(name),
+            now_s=self._wall_s,
+            journal=lambda kind, **fields: self.record(kind, node=name, **fields),
+            on_watchdog=lambda: self.reset(name, "its watchdog was not petted"),
+        )
+
+        def boot_s() -> float:
+            return self.nodes[name].booted_s
+
+        def on_death(process: Process) -> None:
+            client = self.nodes[name].clients.pop(process.name, None)
+            if client is not None:
+                client.close()
+                self.kernel.after(SESSION_S, client.expire)
+
+        def process(what: str, tick: Callable[[World, Any], Any], memory: type) -> Process:
+            def begin(self_: Process) -> tuple[Callable[[Any], Any], Any]:
+                world = self._world(self.nodes[name], self_)
+                return (lambda state: tick(world, state)), memory()
+
+            return Process(
+                kernel=self.kernel, name=what, begin=begin, on_death=on_death, boot_s=boot_s
+            )
+
+        is_coordinator = declared.role is NodeRole.COORDINATOR
+        return SimNode(
+            name=name,
+            declared=declared,
+            guests=guests,
+            interfaces=interfaces,
+            guard=guard,
+            agent=process("agent", agent.tick, agent.AgentMemory),
+            planner=process("planner", plan.tick, plan.PlannerMemory) if is_coordinator else None,
+            mirror=mirror,
+            notes=notes,
+        )
+
+    def _world(self, node: SimNode, process: Process) -> World:
+        name = node.name
+        client = Client(
+            tree=self.tree,
+            process=process,
+            can_reach=lambda: self.reaches_store(name),
+            quorum_now=self.quorum,
+            on_commit=self._on_commit,
+        )
+        node.clients[process.name] = client
+        ceph = CephPort(
+            ceph=self.ceph, process=process, can_reach=lambda: self.reaches_storage(name)
+        )
+        hardware = Hardware(cpus=node.declared.cpus, memory_mib=node.declared.memory_mib)
+        return World(
+            me=Identity(node=name, is_coordinator=node.is_coordinator, boot_id=node.guard.boot_id),
+            clock=SimClock(self.kernel, lambda: node.booted_s),
+            store=client,
+            hypervisor=HypervisorPort(node.guests, process, hardware),
+            links=LinksPort(node.interfaces, process),
+            services=ServicesPort(node.interfaces, process),
+            pools=ceph,
+            images=ceph,
+            repo=RepoPort(
+                self.origin, node.mirror, process, lambda: node.is_up and node.has_network
+            ),
+            jobs=process.jobs,
+            journal=SimJournal(self.record, name),
+            notes=NotesPort(node.notes, process),
+        )
+
+    # --- who reaches what ---
+
+    def serving(self) -> list[NodeName]:
+        """Coordinators whose servers can form a quorum."""
+        return [
+            node.name
+            for node in self.nodes.values()
+            if node.is_coordinator and node.is_up and node.has_network and not node.is_paused
+        ]
+
+    def quorum(self) -> Quorum:
+        servers = sum(1 for node in self.nodes.values() if node.is_coordinator)
+        return Quorum(serving=len(self.serving()), servers=servers)
+
+    def has_quorum(self) -> bool:
+        quorum = self.quorum()
+        return 2 * quorum.serving > quorum.servers
+
+    def reaches_store(self, name: NodeName) -> bool:
+        node = self.nodes[name]
+        return (
+            node.is_up
+            and node.has_network
+            and node.has_store
+            and self.kernel.now_s >= self._silent_until_s
+            and self.has_quorum()
+        )
+
+    def reaches_storage(self, name: NodeName) -> bool:
+        # Monitors run on the coordinators: the same majority.
+        node = self.nodes[name]
+        return node.is_up and node.has_network and self.has_quorum()
+
+    def _osds(self) -> tuple[int, int]:
+        up = sum(len(n.declared.osds) for n in self.nodes.values() if n.is_up and n.has_network)
+        return up, sum(len(n.declared.osds) for n in self.nodes.values())
+
+    def _wall_s(self) -> int:
+        return STARTED_AT_S + int(self.kernel.now_s)
+
+    def _on_commit(self, ops: Sequence[Op]) -> None:
+        self.checkers.written(ops, self.tree.records)
+
+    # --- what happens to machines ---
+
+    def power(self, name: NodeName, *, on: bool) -> None:
+        """Mains."""
+        node = self.nodes[name]
+        if on and not node.is_powered:
+            node.is_powered = True
+            self.record("power", node=name, on=True)
+            node.boot_event = self.kernel.after(BOOT_S, lambda: self._booted(node))
+        elif not on and node.is_powered:
+            self._cut(node)
+            node.is_powered = False
+            self.record("power", node=name, on=False)
+
+    def reset(self, name: NodeName, why: str) -> None:
+        """Off and on in one go, by the hardware itself."""
+        node = self.nodes[name]
+        self.record("reset", node=name, why=why)
+        self._cut(node)
+        node.boot_event = self.kernel.after(BOOT_S, lambda: self._booted(node))
+
+    def _cut(self, node: SimNode) -> None:
+        if node.boot_event is not None:
+            node.boot_event.cancel()
+        was_leader = self._zk_leader == node.name
+        node.is_up, node.is_paused = False, False
+        for process in node.processes():
+            process.die()
+        node.guard.die()
+        node.guard.boot_id = ""  # its watchdog stops with the power
+        node.guests.end_all()
+        node.interfaces.reboot()
+        self._quorum_changed(lost_leader=was_leader)
+
+    def _booted(self, node: SimNode) -> None:
+        node.boots += 1
+        node.is_up, node.booted_s = True, self.kernel.now_s
+        self.record("booted", node=node.name)
+        self._quorum_changed(lost_leader=False)
+        node.guard.boot(f"{node.name}-boot{node.boots}")
+        for process in node.processes():
+            process.start()
+
+    def network(self, name: NodeName, *, on: bool) -> None:
+        """All networks of a node."""
+        node = self.nodes[name]
+        was_leader = self._zk_leader == name
+        node.has_network = on
+        self._expire_later(node)
+        self._quorum_changed(lost_leader=was_leader and not on)
+
+    def store(self, name: NodeName, mode: str) -> None:
+        """ZooKeeper, as this node sees it: on, off, stale, ambiguous."""
+        node = self.nodes[name]
+        if mode in ("on", "off"):
+            node.has_store = mode == "on"
+            self._expire_later(node)
+            return
+        for client in node.clients.values():
+            if mode == "stale":
+                client.make_stale()
+            else:
+                client.is_ambiguous = True
+
+    def pause(self, name: NodeName) -> None:
+        """The whole host freezes; its guests with it."""
+        node = self.nodes[name]
+        was_leader = self._zk_leader == name
+        node.is_paused = node.is_up
+        for process in node.processes():
+            process.pause()
+        node.guard.pause()
+        self._expire_later(node)
+        self._quorum_changed(lost_leader=was_leader)
+
+    def resume(self, name: NodeName) -> None:
+        node = self.nodes[name]
+        node.is_paused = False
+        node.guard.resume()
+        for process in node.processes():
+            process.resume()
+        self._quorum_changed(lost_leader=False)
+
+    def _expire_later(self, node: SimNode) -> None:
+        """Sessions of a node that stays away end."""
+
+        def look(client: Client) -> None:
+            if not self.reaches_store(node.name) or node.is_paused:
+                client.expire()
+
+        for client in node.clients.values():
+            self.kernel.after(SESSION_S, lambda client=client: look(client))  # type: ignore[misc]
+
+    def _quorum_changed(self, *, lost_leader: bool) -> None:
+        serving = self.serving()
+        if self._zk_leader in serving:
+            return
+        self._zk_leader = serving[0] if self.has_quorum() else None
+        if lost_leader:
+            self._silent_until_s = self.kernel.now_s + FAILOVER_S
+
+    # --- what people and tests look at ---
+
+    def record(self, kind: str, **fields: object) -> None:
+        """One event, for the result's journal."""
+        self.events.append({"t": round(self.kernel.now_s, 3), "kind": kind, **fields})
+
+    def placements(self) -> dict[str, PlacementRecord]:
+        return {
+            name: decode(PlacementRecord, self.tree.records[f"/pvc/placement/{name}"].value)
+            for name in sorted(self.tree.children.get("/pvc/placement", ()))
+        }
+
+    def leader(self) -> SimNode | None:
+        """Whose planner leads now."""
+        for node in self.nodes.values():
+            planner = node.planner
+            if planner is not None and planner.is_up and not planner.is_paused:
+                memory: plan.PlannerMemory = planner.memory
+                if memory.epoch is not None and self.reaches_store(node.name):
+                    return node
+        return None

@@ -1,0 +1,239 @@
+"""A node's guard: exactly `pvc_guard.lease`, with the simulated store, slice and watchdog as its I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pvc_guard import lease
+
+from pvc_gitops.errors import StoreConflict
+from pvc_gitops.model import paths
+from pvc_gitops.model.codec import decode, encode
+from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.records import IncarnationRecord
+from pvc_gitops.sim.hardware import Guests
+from pvc_gitops.sim.kernel import Event, Kernel
+from pvc_gitops.sim.store import Tree
+from pvc_gitops.world.ports import Check, Create, Op, Put
+
+HEARTBEAT_S: Final = 1.0
+# A hair more than a heartbeat, so that rounding never skips one.
+TICK_S: Final = HEARTBEAT_S + 1 / 1024
+# While guests are being killed or a life begins the real guard looks several times a second.
+BUSY_TICK_S: Final = 0.25
+WATCHDOG_S: Final = 10.0
+
+
+@dataclass(slots=True)
+class SimGuard:
+    """The process. Its saved state lies on the node's /run: it survives the process, not the boot."""
+
+    kernel: Kernel
+    tree: Tree
+    node: NodeName
+    guests: Guests
+    lease_s: float
+    can_reach: Callable[[], bool]
+    now_s: Callable[[], int]
+    journal: Callable[..., None]
+    on_watchdog: Callable[[], None]
+    boot_id: str = ""
+    booted_s: float = 0.0
+    is_up: bool = False
+    is_paused: bool = False
+    guard: lease.Guard | None = None
+    kept: lease.Saved | None = None
+    petted_s: float = 0.0
+    _next: Event | None = None
+    _opened_version: int = -1
+    _was_empty: bool = True
+
+    def boot(self, boot_id: str) -> None:
+        """The machine has come up; /run is empty."""
+        self.boot_id, self.booted_s, self.kept = boot_id, self.kernel.now_s, None
+        self.petted_s = self.kernel.now_s
+        self.start()
+        self._watchdog()
+
+    def start(self) -> None:
+        if self.is_up:
+            return
+        self.is_up, self.is_paused = True, False
+        self.guard, actions = lease.begin(
+            boot_id=self.boot_id,
+            timing=lease.Timing(lease_s=self.lease_s, heartbeat_s=HEARTBEAT_S),
+            now_s=self._now(),
+            is_slice_empty=not self.guests.domains,
+            saved=self.kept,
+        )
+        self._was_empty = not self.guests.domains
+        self._perform(actions)
+        self._schedule(0.0)
+
+    def die(self) -> None:
+        if self.guard is not None:
+            self.kept = lease.saved(self.guard)
+        self.is_up, self.guard = False, None
+        if self._next is not None:
+            self._next.cancel()
+
+    def pause(self) -> None:
+        self.is_paused = self.is_up
+
+    def resume(self) -> None:
+        if self.is_paused:
+            self.is_paused = False
+            self._schedule(0.0)
+
+    def shut_down(self) -> None:
+        """The machine goes down in an orderly way."""
+        if self.is_up:
+            self._take(lease.ShutDown(now_s=self._now()))
+
+    def _tick(self) -> None:
+        self._next = None
+        if not self.is_up or self.is_paused:
+            return
+        now_s = self._now()
+        is_empty = not self.guests.domains
+        assert self.guard is not None
+        is_holding = isinstance(self.guard.life, lease.Holding)
+        # While the lease is held a look at the slice matters only when it shows something new.
+        if not is_holding or is_empty != self._was_empty:
+            self._was_empty = is_empty
+            look = lease.SliceEmpty if is_empty else lease.SlicePopulated
+            self._take(look(now_s=now_s))
+        self._take(lease.Tick(now_s=now_s))
+        if self.is_up:
+            is_calm = isinstance(self.guard.life, lease.Holding) and self.can_reach()
+            self._schedule(TICK_S if is_calm else BUSY_TICK_S)
+
+    def _take(self, event: lease.Event) -> None:
+        if self.guard is None:
+            return
+        self.guard, actions = lease.step(self.guard, event)
+        self._perform(actions)
+
+    def _perform(self, actions: tuple[lease.Action, ...]) -> None:
+        for action in actions:
+            match action:
+                case lease.OpenIncarnation():
+                    self._open(action)
+                case lease.WriteHeartbeat():
+                    self._beat(action)
+                case lease.KillGuests():
+                    if self.guests.end_all():
+                        self.journal("self_fenced", why=action.why)
+                case lease.PetWatchdog():
+                    self.petted_s = self.kernel.now_s
+                case lease.SayLeft():
+                    self._say_left(action)
+
+    # --- its transactions ---
+
+    def _open(self, action: lease.OpenIncarnation) -> None:
+        path = paths.incarnation(self.node)
+        before = self.tree.records.get(path)
+        record = IncarnationRecord(
+            id=action.incarnation,
+            boot_id=self.boot_id,
+            started_at_s=self.now_s(),
+            lease_s=action.lease_s,
+            is_revoked=False,
+            watchdog="simulated",
+            storage_addresses=(self.guests.storage_address,),
+            guests_left=True,
+        )
+        sent_s = self._now()
+        ops: list[Op] = []
+        if paths.node(self.node) not in self.tree.records:
+            ops.append(Create(path=paths.node(self.node), value={}))
+        ops.append(
+            Create(path=path, value=encode(record))
+            if before is None
+            else Put(path=path, value=encode(record), version=before.version)
+        )
+        if not self._commit(ops):
+            return
+        self._opened_version = self.tree.records[path].version
+        self.journal("incarnation", incarnation=action.incarnation)
+        opened = lease.Opened(now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s)
+        self._take(opened)
+
+    def _beat(self, action: lease.WriteHeartbeat) -> None:
+        incarnation = paths.incarnation(self.node)
+        path = paths.lease(self.node)
+        stamped = self.tree.records.get(incarnation)
+        if self.can_reach() and stamped is not None:
+            record = decode(IncarnationRecord, stamped.value)
+            if record.is_revoked or record.id != action.incarnation:
+                self._take(lease.Revoked(now_s=self._now(), incarnation=action.incarnation))
+                return
+        beat = {"counter": action.counter, "incarnation": action.incarnation}
+        before = self.tree.records.get(path)
+        sent_s = self._now()
+        version = -1 if stamped is None else stamped.version
+        ops: list[Op] = [Check(path=incarnation, version=version)]
+        ops.append(
+            Create(path=path, value=beat)
+            if before is None
+            else Put(path=path, value=beat, version=before.version)
+        )
+        if self._commit(ops):
+            self._take(
+                lease.Acknowledged(
+                    now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s
+                )
+            )
+
+    def _say_left(self, action: lease.SayLeft) -> None:
+        path = paths.incarnation(self.node)
+        stamped = self.tree.records.get(path)
+        if stamped is not None:
+            record = decode(IncarnationRecord, stamped.value)
+            if record.id == action.incarnation:
+                left = replace(record, guests_left=False)
+                if not self._commit([Put(path=path, value=encode(left), version=stamped.version)]):
+                    return
+        self._take(lease.Said(now_s=self._now(), incarnation=action.incarnation))
+
+    def _commit(self, ops: list[Op]) -> bool:
+        is_done = self.can_reach() and self._try(ops)
+        if not is_done:
+            self._take(lease.Failed(now_s=self._now(), via=lease.Via.SECOND))
+        return is_done
+
+    def _try(self, ops: list[Op]) -> bool:
+        try:
+            self.tree.check(ops)
+        except StoreConflict:
+            return False
+        self.tree.apply(ops)
+        return True
+
+    # --- time ---
+
+    def _now(self) -> float:
+        return self.kernel.now_s - self.booted_s
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._next is not None:
+            self._next.cancel()
+        self._next = self.kernel.after(delay_s, self._tick)
+
+    def _watchdog(self) -> None:
+        """The hardware: nobody petted it for W, so the machine resets."""
+        boot = self.boot_id
+
+        def look() -> None:
+            if self.boot_id != boot:
+                return
+            left_s = self.petted_s + WATCHDOG_S - self.kernel.now_s
+            if left_s <= 0:
+                self.on_watchdog()
+            else:
+                self.kernel.after(left_s, look)
+
+        self.kernel.after(WATCHDOG_S, look)

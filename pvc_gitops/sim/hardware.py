@@ -1,0 +1,253 @@
+"""What a simulated node is made of: its guests' processes, its kernel's networks, its disk.
+
+Physics only; who may do what is the controllers' business, and `checkers` watches the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pvc_gitops.errors import HypervisorError, PoolError
+from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.sim.ceph import Ceph
+from pvc_gitops.sim.kernel import Kernel
+from pvc_gitops.sim.process import Process
+from pvc_gitops.world.ports import (
+    Bridge,
+    DhcpConfig,
+    DiskAttachment,
+    Domain,
+    DomainFacts,
+    Json,
+    Neighbour,
+    NicAttachment,
+)
+
+if TYPE_CHECKING:
+    from pvc_gitops.sim.checkers import Checkers
+
+SHUTDOWN_S: Final = 2.0  # a guest powers off
+
+
+@dataclass(slots=True)
+class SimDomain:
+    """A guest's process. `address` is its Ceph client."""
+
+    domain: Domain
+    state: GuestState
+    address: str
+
+
+@dataclass(slots=True)
+class Guests:
+    """All guest processes of a node, and what goes wrong with them."""
+
+    kernel: Kernel
+    ceph: Ceph
+    node: str
+    storage_address: str
+    checkers: Checkers
+    on_change: Callable[[], None]  # libvirt's events wake the agent
+    can_reach_storage: Callable[[], bool]
+    domains: dict[str, SimDomain] = field(default_factory=dict)
+    failing_starts: dict[str, int] = field(default_factory=dict)
+
+    def end(self, name: str, *, is_clean: bool) -> None:
+        """The process is gone."""
+        gone = self.domains.pop(name, None)
+        if gone is None:
+            return
+        self.checkers.stopped(name, self.node, was_running=gone.state is not GuestState.PAUSED)
+        self.ceph.close(gone.address, is_clean=is_clean)
+        self.on_change()
+
+    def end_all(self) -> bool:
+        """Power cut, or cgroup.kill. Was there any?"""
+        names = sorted(self.domains)
+        for name in names:
+            self.end(name, is_clean=False)
+        return bool(names)
+
+
+@dataclass(slots=True)
+class HypervisorPort:
+    """One process's view of its node's guests: the Hypervisor port."""
+
+    guests: Guests
+    process: Process
+    declared: Hardware
+
+    def domains(self) -> Mapping[str, DomainFacts]:
+        return {
+            name: DomainFacts(
+                name=name,
+                uuid=each.domain.uuid,
+                state=each.state,
+                domain=each.domain,
+                reason="",
+            )
+            for name, each in sorted(self.guests.domains.items())
+        }
+
+    def create_paused(self, domain: Domain) -> None:
+        self.process.spend()
+        left = self.guests.failing_starts.get(domain.name, 0)
+        if left:
+            self.guests.failing_starts[domain.name] = left - 1
+            raise HypervisorError("start", domain.name, "the script says so", retryable=True)
+        if domain.name in self.guests.domains:
+            raise HypervisorError("start", domain.name, "it exists already", retryable=True)
+        if not self.guests.can_reach_storage():
+            raise HypervisorError("start", domain.name, "no storage", retryable=True)
+        address = f"{self.guests.storage_address}:0/{self.guests.ceph.nonce()}"
+        try:
+            for disk in domain.disks:
+                self.guests.ceph.open(disk.pool, disk.image, address)
+        except PoolError as error:
+            self.guests.ceph.close(address, is_clean=True)
+            raise HypervisorError("start", domain.name, str(error), retryable=True) from error
+        self.guests.domains[domain.name] = SimDomain(domain, GuestState.PAUSED, address)
+
+    def resume(self, name: str) -> None:
+        self.process.spend()
+        each = self._get("resume", name)
+        each.state = GuestState.RUNNING
+        self.guests.checkers.started(each.domain, self.guests.node)
+
+    def shutdown(self, name: str) -> None:
+        self.process.spend()
+        each = self._get("shutdown", name)
+        if each.state is not GuestState.RUNNING:
+            return
+        each.state = GuestState.STOPPING
+
+        def off() -> None:
+            if self.guests.domains.get(name) is each:
+                self.guests.end(name, is_clean=True)
+
+        self.guests.kernel.after(SHUTDOWN_S, off)
+
+    def destroy(self, name: str) -> None:
+        self.process.spend()
+        self.guests.end(name, is_clean=True)
+
+    def attach_nic(self, name: str, nic: NicAttachment) -> None:
+        self._change(name, lambda d: replace(d, nics=_sorted((*d.nics, nic))))
+
+    def detach_nic(self, name: str, nic: str) -> None:
+        self._change(name, lambda d: replace(d, nics=tuple(n for n in d.nics if n.name != nic)))
+
+    def attach_disk(self, name: str, disk: DiskAttachment) -> None:
+        each = self._get("attach", name)
+        self.guests.ceph.open(disk.pool, disk.image, each.address)
+        self._change(name, lambda d: replace(d, disks=_sorted((*d.disks, disk))))
+
+    def detach_disk(self, name: str, disk: str) -> None:
+        each = self._get("detach", name)
+        for old in each.domain.disks:
+            if old.name == disk:
+                self.guests.ceph.watchers.get((old.pool, old.image), set()).discard(each.address)
+        self._change(name, lambda d: replace(d, disks=tuple(k for k in d.disks if k.name != disk)))
+
+    def mark(self, name: str, digest: str) -> None:
+        self._change(name, lambda d: replace(d, digest=digest))
+
+    def hardware(self) -> Hardware:
+        return self.declared
+
+    def faults(self) -> tuple[str, ...]:
+        return ()
+
+    def _change(self, name: str, change: Callable[[Domain], Domain]) -> None:
+        self.process.spend()
+        each = self._get("change", name)
+        each.domain = change(each.domain)
+
+    def _get(self, operation: str, name: str) -> SimDomain:
+        each = self.guests.domains.get(name)
+        if each is None:
+            raise HypervisorError(operation, name, "no such domain", retryable=True)
+        return each
+
+
+_Named = TypeVar("_Named", NicAttachment, DiskAttachment)
+
+
+def _sorted(items: Sequence[_Named]) -> tuple[_Named, ...]:
+    return tuple(sorted(items, key=lambda item: item.name))
+
+
+@dataclass(slots=True)
+class Interfaces:
+    """The kernel's part of the guest networks; gone with a reboot."""
+
+    bridges: dict[int, Bridge] = field(default_factory=dict)
+    dhcp: dict[int, DhcpConfig] = field(default_factory=dict)
+    neighbours: dict[int, tuple[Neighbour, ...]] = field(default_factory=dict)
+
+    def reboot(self) -> None:
+        for table in (self.bridges, self.dhcp, self.neighbours):
+            table.clear()
+
+
+@dataclass(slots=True)
+class LinksPort:
+    """The Links port."""
+
+    interfaces: Interfaces
+    process: Process
+
+    def bridges(self) -> Mapping[int, Bridge]:
+        return dict(self.interfaces.bridges)
+
+    def create(self, bridge: Bridge) -> None:
+        self.process.spend()
+        self.interfaces.bridges[bridge.vni] = bridge
+
+    def update(self, bridge: Bridge) -> None:
+        self.process.spend()
+        self.interfaces.bridges[bridge.vni] = bridge
+
+    def delete(self, vni: int) -> None:
+        self.process.spend()
+        self.interfaces.bridges.pop(vni, None)
+
+    def set_neighbours(self, vni: int, neighbours: Sequence[Neighbour]) -> None:
+        self.process.spend()
+        self.interfaces.neighbours[vni] = tuple(neighbours)
+
+
+@dataclass(slots=True)
+class ServicesPort:
+    """The NetworkServices port."""
+
+    interfaces: Interfaces
+    process: Process
+
+    def dhcp(self) -> Mapping[int, DhcpConfig]:
+        return dict(self.interfaces.dhcp)
+
+    def serve_dhcp(self, config: DhcpConfig) -> None:
+        self.process.spend()
+        self.interfaces.dhcp[config.vni] = config
+
+    def stop_dhcp(self, vni: int) -> None:
+        self.process.spend()
+        self.interfaces.dhcp.pop(vni, None)
+
+
+@dataclass(slots=True)
+class NotesPort:
+    """The Notes port: a disk that survives power cuts."""
+
+    notes: dict[str, Json]
+    process: Process
+
+    def get(self, key: str) -> Json | None:
+        return self.notes.get(key)
+
+    def put(self, key: str, value: Json) -> None:
+        self.process.spend()
+        self.notes[key] = dict(value)

@@ -1,0 +1,120 @@
+"""The git remote and the nodes' mirrors of it, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pvc_gitops.errors import RepoError
+from pvc_gitops.model.ids import CommitId
+from pvc_gitops.sim.process import Process
+from pvc_gitops.world.ports import CommitInfo
+
+AUTHOR: Final = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit: its parent, and all files that are read."""
+
+    parent: CommitId | None
+    files: Mapping[str, bytes]
+    subject: str
+
+
+@dataclass(slots=True)
+class Origin:
+    """The remote. `tip` is None when the branch was deleted."""
+
+    commits: dict[CommitId, Commit] = field(default_factory=dict)
+    tip: CommitId | None = None
+    is_up: bool = True
+
+    def push(
+        self, files: Mapping[str, bytes], subject: str, *, is_forced: bool = False
+    ) -> CommitId:
+        """A new commit on the branch; a forced one has no parent."""
+        parent = None if is_forced else self.tip
+        name = _name(parent, files, subject)
+        self.commits[name] = Commit(parent=parent, files=dict(files), subject=subject)
+        self.tip = name
+        return name
+
+    def rewind(self) -> None:
+        """The branch points at the parent of its tip."""
+        if self.tip is not None:
+            self.tip = self.commits[self.tip].parent
+
+    def delete_branch(self) -> None:
+        self.tip = None
+
+    def ancestors(self, of: CommitId) -> frozenset[CommitId]:
+        """Itself included."""
+        found: set[CommitId] = set()
+        at: CommitId | None = of
+        while at is not None and at not in found:
+            found.add(at)
+            at = self.commits[at].parent
+        return frozenset(found)
+
+
+@dataclass(slots=True)
+class Mirror:
+    """What one node's disk holds; it survives reboots."""
+
+    held: set[CommitId] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class RepoPort:
+    """One process's view of its node's mirror: the Repo port."""
+
+    origin: Origin
+    mirror: Mirror
+    process: Process
+    can_reach: Callable[[], bool]
+
+    def fetch(self) -> CommitId:
+        if not self.origin.is_up or not self.can_reach():
+            raise RepoError("fetch", "origin", "the remote does not answer", retryable=True)
+        tip = self.origin.tip
+        if tip is None:
+            raise RepoError(
+                "fetch",
+                "origin",
+                "the branch is gone from the remote; push it again, nothing is adopted meanwhile",
+                retryable=True,
+            )
+        self.process.spend()
+        self.mirror.held |= self.origin.ancestors(tip)
+        return tip
+
+    def has(self, commit: CommitId) -> bool:
+        return commit in self.mirror.held
+
+    def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
+        self._need(newer)
+        return older in self.origin.ancestors(newer)
+
+    def files(self, commit: CommitId) -> Mapping[str, bytes]:
+        self._need(commit)
+        return self.origin.commits[commit].files
+
+    def info(self, commit: CommitId) -> CommitInfo:
+        self._need(commit)
+        return CommitInfo(commit=commit, subject=self.origin.commits[commit].subject, author=AUTHOR)
+
+    def _need(self, commit: CommitId) -> None:
+        if commit not in self.mirror.held:
+            raise RepoError("read", commit, "this mirror does not hold it", retryable=True)
+
+
+def _name(parent: CommitId | None, files: Mapping[str, bytes], subject: str) -> CommitId:
+    digest = hashlib.sha1(usedforsecurity=False)
+    for part in (parent or "", subject):
+        digest.update(part.encode() + b"\0")
+    for path in sorted(files):
+        digest.update(path.encode() + b"\0" + files[path] + b"\0")
+    return CommitId(digest.hexdigest())

@@ -1,0 +1,190 @@
+"""A process of ours on a simulated node: ticks when it is due or woken, and may be killed anywhere.
+
+`spend` stands before every effect on the world. A process with a fuse dies after that many effects:
+before the first, between any two, or after the last and before it could write the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pvc_gitops.errors import PvcError
+from pvc_gitops.sim.kernel import Event, Kernel
+from pvc_gitops.world.ports import JobState
+
+WAKE_S: Final = 0.01  # a watch event travels and a process is scheduled
+REST_MIN_S: Final = 0.02  # between two ticks of a process that wants the next one at once
+
+# How long jobs take, by the first word of their key; all others take OTHER_JOBS_S.
+JOB_S: Final = {
+    "guest.start": 3.0,
+    "source.fetch": 0.3,
+    "storage": 0.2,
+    "pool.create": 2.0,
+    "image.import": 5.0,
+    "disk.create": 1.0,
+}
+OTHER_JOBS_S: Final = 1.0
+
+
+class Killed(BaseException):
+    """SIGKILL: not an Exception, so that nothing can catch it but the simulator."""
+
+
+@dataclass(slots=True)
+class _Job:
+    state: JobState
+    event: Event | None
+
+
+@dataclass(slots=True)
+class Jobs:
+    """The Jobs port: work is done at its end, all of it at once, unless the process dies first."""
+
+    kernel: Kernel
+    process: Process
+    jobs: dict[str, _Job] = field(default_factory=dict)
+
+    def start(self, key: str, work: Callable[[Callable[[float], None]], Any]) -> None:
+        if key in self.jobs:
+            return
+        running = JobState(is_done=False, value=None, error=None, progress=None)
+        delay_s = JOB_S.get(key.partition(" ")[0], OTHER_JOBS_S)
+        event = self.kernel.after(delay_s, lambda: self._end(key, work))
+        self.jobs[key] = _Job(state=running, event=event)
+
+    def state(self, key: str) -> JobState | None:
+        job = self.jobs.get(key)
+        return None if job is None else job.state
+
+    def forget(self, key: str) -> None:
+        job = self.jobs.get(key)
+        if job is not None and job.state.is_done:
+            del self.jobs[key]
+
+    def cancel_all(self) -> None:
+        for job in self.jobs.values():
+            if job.event is not None:
+                job.event.cancel()
+        self.jobs.clear()
+
+    def _end(self, key: str, work: Callable[[Callable[[float], None]], Any]) -> None:
+        if self.process.is_paused:
+            # Threads stop with their process; the work ends a while after it goes on.
+            event = self.kernel.after(1.0, lambda: self._end(key, work))
+            self.jobs[key].event = event
+            return
+        value: Any = None
+        error: Exception | None = None
+        try:
+            value = work(_no_progress)
+        except Killed:
+            self.process.die()
+            return
+        except PvcError as caught:  # anything else is a bug and ends the simulation
+            error = caught
+        self.jobs[key] = _Job(
+            state=JobState(is_done=True, value=value, error=error, progress=1.0), event=None
+        )
+        self.process.wake()
+
+
+def _no_progress(done: float) -> None:
+    del done
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """`begin` makes a fresh life of it: tick function and empty memory."""
+
+    kernel: Kernel
+    name: str
+    begin: Callable[[Process], tuple[Callable[[Any], Any], Any]]
+    on_death: Callable[[Process], None]
+    boot_s: Callable[[], float]  # when the machine booted: CLOCK_BOOTTIME counts from there
+    is_up: bool = False
+    is_paused: bool = False
+    fuse: int | None = None
+    memory: Any = None
+    jobs: Jobs = field(init=False)
+    _tick: Callable[[Any], Any] | None = None
+    _next: Event | None = None
+    _next_s: float = 0.0
+    _is_woken: bool = False
+
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(kernel=self.kernel, process=self)
+
+    def start(self) -> None:
+        if self.is_up:
+            return
+        self.is_up, self.is_paused, self.fuse = True, False, None
+        self._tick, self.memory = self.begin(self)
+        self._at(WAKE_S)
+
+    def die(self) -> None:
+        """SIGKILL, now."""
+        if not self.is_up:
+            return
+        self.is_up, self.memory, self._tick, self.fuse = False, None, None, None
+        self._is_woken = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        self.jobs.cancel_all()
+        self.on_death(self)
+
+    def pause(self) -> None:
+        self.is_paused = self.is_up
+
+    def resume(self) -> None:
+        if self.is_paused:
+            self.is_paused = False
+            self._at(WAKE_S)
+
+    def wake(self) -> None:
+        """Something changed: tick soon, and look at everything."""
+        if self.is_up:
+            self._is_woken = True
+            self._at(WAKE_S)
+
+    def poke(self, **fields: object) -> None:
+        """Somebody asks: set fields of the memory and tick at once."""
+        if self.is_up:
+            self.memory = replace(self.memory, **fields)
+            self._at(0.0)
+
+    def spend(self) -> None:
+        """An effect on the world is about to happen."""
+        if self.fuse is None:
+            return
+        if self.fuse == 0:
+            raise Killed
+        self.fuse -= 1
+
+    def _at(self, delay_s: float) -> None:
+        at_s = self.kernel.now_s + delay_s
+        if self._next is not None:
+            if self._next_s <= at_s:
+                return
+            self._next.cancel()
+        self._next_s = at_s
+        self._next = self.kernel.after(delay_s, self._run)
+
+    def _run(self) -> None:
+        self._next = None
+        if not self.is_up or self.is_paused:
+            return
+        assert self._tick is not None
+        if self._is_woken:
+            self._is_woken = False
+            self.memory = replace(self.memory, is_woken=True)
+        try:
+            self.memory = self._tick(self.memory)
+        except Killed:
+            self.die()
+            return
+        due_s = self.memory.due_at_s + self.boot_s() - self.kernel.now_s
+        self._at(max(due_s, REST_MIN_S))
