@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -53,6 +54,9 @@ def plan(
     Without --empty and --inventory the live cluster is asked what it is. Exits 0 if there is nothing
     to do, 2 if something changes, 3 if something is blocked, 1 on an error.
     """
+    # One plan is made and the process ends: there is nothing to collect, and looking for it takes a
+    # fifth of the time of a large plan.
+    gc.disable()
     started = time.perf_counter()
     if empty and inventory_file is not None:
         raise UsageError("--empty and --inventory exclude each other", hint="choose one of them")

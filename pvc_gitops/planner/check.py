@@ -98,6 +98,17 @@ class _Replay:
         self._latest: dict[Address, list[str]] = {}
         self._maker: dict[str, str] = {}  # what a step makes -> its id
         self._ancestors: dict[str, frozenset[str]] = {}
+        self._digests: dict[Address, tuple[Applied, str]] = {}
+
+    def _digest(self, of: Address) -> str:
+        """Of the record as it stands now, "" where none does."""
+        record = self.records.get(of)
+        if record is None:
+            return ""
+        known = self._digests.get(of)
+        if known is None or known[0] is not record:
+            known = self._digests[of] = (record, record.digest)
+        return known[1]
 
     def run(self) -> Iterator[str]:
         for step in self.plan.steps:
@@ -156,8 +167,7 @@ class _Replay:
 
     def _preconditions(self, step: Step) -> Iterator[str]:
         for of, digest in step.pre.items():
-            record = self.records.get(of)
-            stands = "" if record is None else record.digest
+            stands = self._digest(of)
             if stands != digest:
                 yield f"step {step.id} expects {of} as {digest or 'absent'}, it is {stands or 'absent'}"
 
@@ -199,12 +209,12 @@ class _Replay:
         for nic in record.spec["nics"].values():
             network = nic["network"]
             of = Address(f"{Kind.NETWORK}/{network}")
-            wanted = self.records.get(of)
-            if wanted is None:
+            wanted = self._digest(of)
+            if not wanted:
                 yield f"step {step.id} uses {of}, which does not exist"
                 continue
             shown = self.inventory.nodes[step.node].networks.get(network)
-            if shown is not None and shown.digest == wanted.digest:
+            if shown is not None and shown.digest == wanted:
                 continue
             ensure = next(
                 (
@@ -213,7 +223,7 @@ class _Replay:
                     if (other := self._steps[need]).operation is Operation.NETWORK_ENSURE
                     and other.address == of
                     and other.node == step.node
-                    and other.inputs.get("digest") == wanted.digest
+                    and other.inputs.get("digest") == wanted
                 ),
                 None,
             )
@@ -398,8 +408,13 @@ class _Room:
             and record.spec["run_state"] != "disabled"
         }
         self._used: dict[NodeName, int] = {}
-        for seat in self._seats.values():
+        self._on: dict[NodeName, list[tuple[str, _Seat]]] = {}
+        self._members: dict[str, list[str]] = {}
+        for name, seat in sorted(self._seats.items()):
             self._used[seat.node] = self._used.get(seat.node, 0) + seat.memory_mib
+            self._on.setdefault(seat.node, []).append((name, seat))
+            for group in seat.vm.placement.groups:
+                self._members.setdefault(group, []).append(name)
 
     def overfull(self) -> Iterator[str]:
         """Only of nodes to which this plan brings a guest: what is full already is no fault of it."""
@@ -415,44 +430,41 @@ class _Room:
 
     def _false_certificate(self, loss: Loss) -> Iterator[str]:
         used = {node: self._used.get(node, 0) for node in self._limits if node != loss.node}
-        where = {name: seat.node for name, seat in self._seats.items() if seat.node != loss.node}
-        for name, seat in sorted(self._seats.items()):
+        moved: dict[str, NodeName] = {}
+        for name, seat in self._on.get(loss.node, ()):
             ha = seat.vm.ha
-            if seat.node != loss.node or not (ha.restart and ha.relocate):
-                continue
-            if seat.vm.run_state == "stopped":
+            if not (ha.restart and ha.relocate) or seat.vm.run_state == "stopped":
                 continue
             to = loss.certificate.get(seat.vm.name)
             if to is None or to not in used:
                 yield f"N-1 without {loss.node}: the certificate has no place for {name}"
                 continue
             used[to] += seat.memory_mib
-            where[name] = to
+            moved[name] = to
             limits = seat.vm.placement.nodes if seat.vm.placement.is_strict else ()
             if limits and to not in limits:
                 yield f"N-1 without {loss.node}: {name} may not go to {to}"
         for node in sorted(set(loss.certificate.values())):
             if used.get(node, 0) > self._limits.get(node, 0):
                 yield f"N-1 without {loss.node}: {node} would be overfull"
-        yield from self._broken_groups(loss, where)
+        yield from self._broken_groups(loss, moved)
 
-    def _broken_groups(self, loss: Loss, where: Mapping[str, NodeName]) -> Iterator[str]:
-        moved = {str(vm) for vm in loss.certificate}
+    def _broken_groups(self, loss: Loss, moved: Mapping[str, NodeName]) -> Iterator[str]:
         for name, group in sorted(self._groups.items()):
-            if not group.is_strict:
+            members = self._members.get(name, ())
+            if not group.is_strict or not any(vm in moved for vm in members):
                 continue
             counts: dict[NodeName, int] = {}
-            touched: set[NodeName] = set()
-            for vm, node in where.items():
-                if name in self._seats[vm].vm.placement.groups:
+            for vm in members:
+                node = moved.get(vm, self._seats[vm].node)
+                if node != loss.node:
                     counts[node] = counts.get(node, 0) + 1
-                    if vm in moved:
-                        touched.add(node)
+            touched = {moved[vm] for vm in members if vm in moved}
             if group.policy == "apart":
                 for node in sorted(touched):
                     if counts[node] > group.max_per_node:
                         yield f"N-1 without {loss.node}: group {name} has too many on {node}"
-            elif touched and len(counts) > 1:
+            elif len(counts) > 1:
                 yield f"N-1 without {loss.node}: group {name} would be apart"
 
 

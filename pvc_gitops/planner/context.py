@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from pvc_gitops.model.document import Document, Kind
+from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
 from pvc_gitops.model.plan import PlanPolicy
 from pvc_gitops.model.records import Applied
-from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole
+from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 
 
 def object_of(part: Address) -> Address:
@@ -27,6 +27,7 @@ class Context:
     spec: ClusterSpec
     inventory: Inventory
     policy: PlanPolicy
+    _vms: dict[int, tuple[Spec, VirtualMachine]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -98,6 +99,13 @@ class Context:
         owner = self.owner(vm)
         facts = None if owner is None else self.inventory.nodes.get(owner)
         return None if facts is None else facts.guests.get(vm)
+
+    def vm(self, name: str, spec: Spec) -> VirtualMachine:
+        """The typed view of a guest's spec, made once a spec."""
+        known = self._vms.get(id(spec))
+        if known is None or known[0] is not spec:
+            known = self._vms[id(spec)] = (spec, VirtualMachine.from_spec(name, spec))
+        return known[1]
 
     # --- storage ------------------------------------------------------------------------------
 

@@ -52,12 +52,14 @@ class Draft:
         name = f"{operation} {of} {qualifier}".rstrip()
         assert name not in self.steps, name
         owner = object_of(of)
+        before = tuple(sorted({need for need in needs if need is not None}))
+        assert all(need in self.steps for need in before), (name, before)
         self.steps[name] = Step(
             id=name,
             address=of,
             operation=operation,
             node=node,
-            needs=tuple(sorted({need for need in needs if need is not None})),
+            needs=before,
             pre={owner: pre},
             record=record,
             inputs={} if inputs is None else inputs,

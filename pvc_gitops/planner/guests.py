@@ -10,7 +10,7 @@ from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, GroupName, NodeName, VmName, address
 from pvc_gitops.model.plan import CapacityVerdict, ItemKind, Loss, PlacementChoice
 from pvc_gitops.model.records import Applied, Phase
-from pvc_gitops.model.spec import Group, RunState, VirtualMachine
+from pvc_gitops.model.spec import Group, RunState
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
@@ -114,15 +114,17 @@ def _seated(context: Context, staying: Container[Address]) -> _Table:
             continue
         if applied.address not in context.spec.documents and applied.address not in staying:
             continue
-        guest = _guest(name, applied.spec, rules)
+        guest = _guest(context, name, applied.spec, rules)
         if guest is not None:
             table.put(guest, placement.owner)
     return table
 
 
-def _guest(name: VmName, spec: Spec, rules: Mapping[GroupName, Rule]) -> Guest | None:
+def _guest(
+    context: Context, name: VmName, spec: Spec, rules: Mapping[GroupName, Rule]
+) -> Guest | None:
     """What it asks for; None for one that is disabled, which nothing counts."""
-    vm = VirtualMachine.from_spec(name, spec)
+    vm = context.vm(name, spec)
     if vm.run_state is RunState.DISABLED:
         return None
     return Guest(
@@ -157,8 +159,8 @@ def _change(
     after = draft.after[doc.address]
     if after.spec is applied.spec or node not in table.board.hosts:
         return
-    old = _guest(name, applied.spec, table.board.rules)
-    new = _guest(name, after.spec, table.board.rules)
+    old = _guest(context, name, applied.spec, table.board.rules)
+    new = _guest(context, name, after.spec, table.board.rules)
     if old is not None:
         table.take(old, node)
     if new is not None:
@@ -174,7 +176,7 @@ def _place_new(
     table: _Table,
     new: Mapping[VmName, tuple[Document, Applied]],
 ) -> None:
-    asked = [_asked(name, doc, table) for name, (doc, _) in sorted(new.items())]
+    asked = [_asked(context, name, doc, table) for name, (doc, _) in sorted(new.items())]
     chosen, free = _already_chosen(context, table, asked)
     before = table.copy()
     for guest, node in chosen:
@@ -204,8 +206,8 @@ def _place_new(
             vms.create(context, draft, doc, record, choices[name])
 
 
-def _asked(name: VmName, doc: Document, table: _Table) -> Guest:
-    guest = _guest(name, doc.spec, table.board.rules)
+def _asked(context: Context, name: VmName, doc: Document, table: _Table) -> Guest:
+    guest = _guest(context, name, doc.spec, table.board.rules)
     if guest is not None:
         return guest
     # A disabled guest needs a node to make its disks, and no room there.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from pvc_gitops.model.codec import canonical
-from pvc_gitops.model.document import Value
+from pvc_gitops.model.document import Spec, Value
 from pvc_gitops.model.ids import NodeName, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Change, ItemKind, NodeStamp, PlanPolicy, ReportItem
@@ -17,12 +17,34 @@ _ID_DIGITS = 16
 _EFFECT_DIGITS = 8
 
 
+class Digests:
+    """Digests of specs, each computed once: a new object's stands in the commit and in its change."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Spec, str]] = {}  # by identity; holding the spec keeps it so
+
+    def of(self, spec: Spec | None) -> str | None:
+        if spec is None:
+            return None
+        known = self._known.get(id(spec))
+        if known is None:
+            known = (spec, hashlib.sha256(_dumped(spec)).hexdigest())
+            self._known[id(spec)] = known
+        return known[1]
+
+
 def plan_id(
-    spec: ClusterSpec, inventory: Inventory, policy: PlanPolicy, parent: PlanId | None
+    spec: ClusterSpec,
+    inventory: Inventory,
+    policy: PlanPolicy,
+    parent: PlanId | None,
+    *,
+    digests: Digests,
 ) -> PlanId:
-    """Of the inputs alone: the planner is a pure function of them, so they say all."""
+    """Of the inputs alone: the planner is a pure function of them, so they say all. Not of where in
+    its file something stands."""
     documents = [
-        [doc.address, doc.spec, doc.tags, doc.description] for doc in spec.documents.values()
+        [doc.address, digests.of(doc.spec), doc.tags, doc.file] for doc in spec.documents.values()
     ]
     digest = hashlib.sha256()
     for part in (
@@ -35,10 +57,16 @@ def plan_id(
     return PlanId(digest.hexdigest()[:_ID_DIGITS])
 
 
-def effect(changes: Iterable[Change], report: Iterable[ReportItem]) -> str:
+def effect(changes: Iterable[Change], report: Iterable[ReportItem], *, digests: Digests) -> str:
     """The same for a branch, its merge and its approval: no commit, no placement, no estimates."""
     does = [
-        [change.address, change.actions, change.before, change.after, change.disposition]
+        [
+            change.address,
+            change.actions,
+            digests.of(change.before),
+            digests.of(change.after),
+            change.disposition,
+        ]
         for change in changes
     ]
     blocked = [[item.address, item.code] for item in report if item.kind is ItemKind.BLOCKED]

@@ -92,9 +92,12 @@ def _finished(
     steps = ordered(draft.steps)
     changes = tuple(change for _, change in sorted(draft.changes.items()))
     report = tuple(sorted(draft.report, key=lambda i: (i.address, i.kind, i.code, i.text)))
+    digests = identity.Digests()
     return Plan(
-        id=identity.plan_id(context.spec, context.inventory, context.policy, parent),
-        effect=identity.effect(changes, report),
+        id=identity.plan_id(
+            context.spec, context.inventory, context.policy, parent, digests=digests
+        ),
+        effect=identity.effect(changes, report, digests=digests),
         parent=parent,
         planner_version=context.policy.planner_version,
         commit=context.spec.commit,

@@ -161,8 +161,8 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
                 needs=made,
                 pre=pre,
                 record=stopped,
-                inputs={"stop_timeout_s": _stop_timeout_s(doc)},
-                extra_s=_stop_timeout_s(doc),
+                inputs={"stop_timeout_s": _stop_timeout_s(context, doc)},
+                extra_s=_stop_timeout_s(context, doc),
                 downtime_s=RESTART_S if restarts else 0.0,
             )
         )
@@ -209,7 +209,7 @@ def retire(context: Context, draft: Draft, applied: Applied) -> str:
         or context.is_under_way(f"{Operation.VM_RETIRE} {of}")
     ):
         removing = replace(applied, phase=Phase.REMOVING, wanted=Wanted.STOPPED)
-        timeout_s = VirtualMachine.from_spec(applied.name, applied.spec).stop_timeout_s
+        timeout_s = context.vm(applied.name, applied.spec).stop_timeout_s
         first = draft.step(
             Operation.VM_RETIRE,
             of,
@@ -238,7 +238,7 @@ def _record(
     spec: Mapping[str, object],
     life: int,
 ) -> Applied:
-    vm = VirtualMachine.from_spec(doc.name, spec)
+    vm = context.vm(doc.name, spec)
     kept = {} if applied is None else applied.nics
     before = {} if applied is None else applied.spec["nics"]
     nics, exhausted = allocator.leases(
@@ -477,5 +477,5 @@ def _report_restart(draft: Draft, doc: Document, text: str) -> None:
     )
 
 
-def _stop_timeout_s(doc: Document) -> float:
-    return VirtualMachine.from_spec(doc.name, doc.spec).stop_timeout_s
+def _stop_timeout_s(context: Context, doc: Document) -> float:
+    return context.vm(doc.name, doc.spec).stop_timeout_s
