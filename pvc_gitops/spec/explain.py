@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 import jsonschema
@@ -45,6 +46,7 @@ OTHER_WORDS: Final = {
     "autostart": "run_state",
     "state": "run_state",
 }
+EXPLAINED_MAX: Final = 100  # of one file: a hostile one has 50,000, and each costs a millisecond
 # The first of these that holds speaks for a field.
 _PRECEDENCE: Final = ("type", "enum", "minLength", "maxLength", "pattern", "minimum", "maximum")
 
@@ -91,12 +93,12 @@ def explain(kind: Kind, file: str, data: bytes) -> tuple[Problem, ...]:
         return (teller.tell((), words),)
     if _names_another_kind(kind, value):
         return (teller.tell(("kind",), _kind_words(kind, file, value.get("kind"))),)
-    found = [
-        *_schema_problems(teller, kind, value),
-        *_name_problem(teller, kind, file, value),
-        *_twins(teller, kind, value.get("spec")),
-    ]
-    return tuple(sorted(found)) or (
+    found = chain(
+        _name_problem(teller, kind, file, value),
+        _twins(teller, kind, value.get("spec")),
+        _schema_problems(teller, kind, value),
+    )
+    return tuple(sorted(islice(found, EXPLAINED_MAX))) or (
         teller.tell((), Words("schema", "does not meet its schema", f"see .pvc/schema for {kind}")),
     )
 
@@ -205,7 +207,9 @@ def _twins(teller: _Teller, kind: Kind, spec: Value) -> Iterator[Problem]:
         items = spec.get(key) if isinstance(spec, dict) else None
         seen: set[str] = set()
         for index, item in enumerate(items if isinstance(items, list) else ()):
-            name = item_name(item) if isinstance(item, dict) else ""
+            if not isinstance(item, dict):
+                continue  # its type is a problem of its own
+            name = item_name(item)
             if name in seen:
                 path: RawPath = ("spec", key, index)
                 words = Words("duplicate-name", f'is the second one named "{name[:63]}"',
@@ -217,7 +221,8 @@ def _twins(teller: _Teller, kind: Kind, spec: Value) -> Iterator[Problem]:
 def _schema_problems(teller: _Teller, kind: Kind, value: dict[str, Any]) -> Iterator[Problem]:
     by_path: dict[RawPath, list[jsonschema.ValidationError]] = {}
     meant_keys: set[RawPath] = set()  # missing, and plainly misspelled: told once
-    errors = sorted(_Validator(schemas()[kind]).iter_errors(value), key=_is_about_missing)
+    first = islice(_Validator(schemas()[kind]).iter_errors(value), EXPLAINED_MAX)
+    errors = sorted(first, key=_is_about_missing)
     for error in errors:
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
             yield from _unknown_keys(teller, error, meant_keys)

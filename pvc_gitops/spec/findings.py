@@ -19,6 +19,7 @@ from pvc_gitops.spec.scalars import Ambiguous, Resolver
 
 SHOWN_MAX: Final = 60  # characters of a value in a message
 LINE_MAX: Final = 160  # characters of a source line; what is longer is not for people
+CANDIDATES_MAX: Final = 200  # names that a misspelled one is compared with
 NAMES_SHOWN_MAX: Final = 6  # of what exists, when nothing is close to what was written
 
 
@@ -51,6 +52,14 @@ def shown(value: Value) -> str:
 def meant(word: str, known: Iterable[str]) -> str | None:
     """The known word that is closest to `word`, if one is close."""
     candidates = sorted(known)
+    if len(candidates) > CANDIDATES_MAX:
+        # Comparing costs 20 us a name. People get the first letter right, and about the length.
+        near = [
+            name
+            for name in candidates
+            if name[:1] == word[:1].lower() and abs(len(name) - len(word)) <= 2  # noqa: PLR2004
+        ]
+        candidates = near[:CANDIDATES_MAX]
     close = difflib.get_close_matches(word[:100].lower(), candidates, n=1, cutoff=0.6)
     if close:
         return close[0]

@@ -26,6 +26,9 @@ from pvc_gitops.spec.fields import fields
 from pvc_gitops.spec.places import LazyPlaces
 from pvc_gitops.spec.scalars import Resolver
 
+EXPLAINED_MAX: Final = (
+    200  # beyond, refused documents are only named: words cost time, and no one sees them
+)
 PROBLEMS_MAX: Final = 50  # shown of one repository; nobody fixes more before looking again
 KIND_OF_FOLDER: Final[Mapping[str, Kind]] = MappingProxyType(
     {folder: kind for kind, (_, folder) in DOCUMENT_KINDS.items()}
@@ -100,15 +103,25 @@ def _read(files: Mapping[str, bytes]) -> Loaded:
         if document is not None:
             documents[document.address] = document
         else:
-            from pvc_gitops.spec.explain import explain
-
-            found.extend(explain(kind, path, files[path]))
+            found.extend(_why(kind, path, files[path], is_enough=len(found) >= EXPLAINED_MAX))
             failed.add(address(kind.value, stem))
     return Loaded(
         documents=MappingProxyType({key: documents[key] for key in sorted(documents)}),
         failed=frozenset(failed),
         problems=tuple(found),
     )
+
+
+def _why(kind: Kind, path: str, data: bytes, *, is_enough: bool) -> tuple[Problem, ...]:
+    if is_enough:
+        return (_problem(path, "not-explained", "is refused; the other problems come first"),)
+    from pvc_gitops.spec.explain import explain
+
+    return explain(kind, path, data)
+
+
+def _problem(path: str, code: str, message: str, hint: str = "") -> Problem:
+    return Problem(file=path, line=0, column=0, address="", code=code, message=message, hint=hint)
 
 
 def _document(kind: Kind, path: str, stem: str, data: bytes, resolver: Resolver) -> Document | None:
@@ -165,14 +178,12 @@ def capped(found: tuple[Problem, ...]) -> tuple[Problem, ...]:
     """The first PROBLEMS_MAX, and how many there are beyond."""
     if len(found) <= PROBLEMS_MAX:
         return found
-    rest = Problem(
-        file="",
-        line=0,
-        column=0,
-        address="",
-        code="more-problems",
-        message=f"{len(found) - PROBLEMS_MAX} more problems are not shown",
-        hint="fix these first, then look again",
+    count = len(found) - PROBLEMS_MAX
+    rest = _problem(
+        "",
+        "more-problems",
+        f"{count} more problems are not shown",
+        "fix these first, then look again",
     )
     return (*found[:PROBLEMS_MAX], rest)
 

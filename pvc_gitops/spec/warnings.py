@@ -58,7 +58,20 @@ def warnings(spec: ClusterSpec, files: Mapping[str, bytes]) -> tuple[Problem, ..
     """Warnings about a valid repository, in order of file and line."""
     found = [*_fields(spec), *_few_coordinators(spec)]
     rows = sorted([*_founding(files), *located(found[:WARNINGS_MAX], files)])
+    if len(found) > WARNINGS_MAX:
+        rows.append(_more(len(found) - WARNINGS_MAX))
     return tuple(rows)
+
+
+def _more(count: int) -> Problem:
+    return Problem(
+        file="",
+        line=0,
+        column=0,
+        address="",
+        code="more-warnings",
+        message=f"{count} more warnings are not shown",
+    )
 
 
 def _founding(files: Mapping[str, bytes]) -> Iterator[Problem]:

@@ -80,22 +80,23 @@ def places_of(value, path=()):
 
 @st.composite
 def mutated(draw):
-    """A good document with one thing changed, added or taken away."""
+    """A good document with up to three things changed, added or taken away."""
     kind = draw(st.sampled_from(sorted(GOOD)))
     value = parse(GOOD[kind][1], Resolver())
-    path = draw(st.sampled_from([path for path in places_of(value) if path]))
-    holder = value = copy.deepcopy(value)
-    for part in path[:-1]:
-        holder = holder[part]
-    act = draw(st.sampled_from(["set", "remove", "add"]))
-    if act == "set":
-        holder[path[-1]] = draw(JSON)
-    elif act == "remove":
-        del holder[path[-1]]
-    elif isinstance(holder, dict):
-        holder[draw(st.sampled_from(["x", "mtu", "protect", "absent", "state"]))] = draw(JSON)
-    else:
-        holder.append(draw(JSON))
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from([path for path in places_of(value) if path]))
+        holder = value
+        for part in path[:-1]:
+            holder = holder[part]
+        act = draw(st.sampled_from(["set", "remove", "add"]))
+        if act == "set":
+            holder[path[-1]] = draw(JSON)
+        elif act == "add" and isinstance(holder, dict):
+            holder[draw(st.sampled_from(["x", "mtu", "protect", "absent", "state"]))] = draw(JSON)
+        elif act == "add":
+            holder.append(draw(JSON))
+        elif len(value) > 1:
+            del holder[path[-1]]
     return kind, value
 
 

@@ -110,6 +110,7 @@ def test_there_are_enough_of_them():
     assert len(CASES) >= FOLDERS_MIN
 
 
+@pytest.mark.skipif(BLESS, reason="expectations are being written")
 def test_no_expectation_is_left_over():
     assert {path.parent.name for path in (HERE / "bad").glob("*/.expect")} == {*CASES, *MADE}
 

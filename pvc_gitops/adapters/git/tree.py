@@ -60,7 +60,11 @@ def _open(path: Path) -> Any:  # noqa: ANN401  pygit2 has no types
         raise UsageError(
             f"{path} is not in a git repository", hint="leave --commit away, or git init"
         )
-    return pygit2.Repository(found)
+    try:
+        return pygit2.Repository(found)
+    except pygit2.GitError as err:
+        # Most often: it belongs to another user, and libgit2 asks for safe.directory.
+        raise UsageError(f"cannot open the git repository {found}: {err}") from err
 
 
 def _subtree(tree: Any, folder: str) -> Any:  # noqa: ANN401

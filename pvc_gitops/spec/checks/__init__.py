@@ -8,6 +8,7 @@ ones might have said.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from pvc_gitops.model.problem import Problem
@@ -23,6 +24,7 @@ from pvc_gitops.spec.findings import Finding, located
 if TYPE_CHECKING:
     from pvc_gitops.spec.load import Loaded
 
+FINDINGS_MAX: Final = 200  # four times what is shown; each costs a look at its document
 CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     reference_findings,
     node_findings,
@@ -38,7 +40,7 @@ def cross_check(loaded: Loaded, files: Mapping[str, bytes]) -> list[Problem]:
     repository = Repository(
         documents=loaded.documents, failed=loaded.failed, paths=frozenset(files)
     )
-    found = [finding for check in CHECKS for finding in check(repository)]
+    found = list(islice(chain.from_iterable(check(repository) for check in CHECKS), FINDINGS_MAX))
     return [*_missing_cluster(files), *(located(found, files) if found else ())]
 
 
