@@ -31,8 +31,9 @@ def main() -> int:
         known = form.founded()
         if known is not None:
             form.ensure_local(known)
-            return 0
-        form.form(*_founding(journal))
+        else:
+            form.form(*_founding(journal))
+        journal.done()
     except SpecError as err:
         lines = [f"{problem.file}:{problem.line}: {problem.message}" for problem in err.problems]
         journal.fail("the founding commit is not valid: " + "; ".join(lines))

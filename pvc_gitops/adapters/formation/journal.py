@@ -10,6 +10,7 @@ from typing import Final
 
 from pvc_gitops.adapters.formation import files
 
+DONE: Final = "done"  # the stage of a founded node
 STATUS: Final = "/run/pvc/formation.json"
 PROGRESS: Final = "/var/lib/pvc/formation/progress.json"
 
@@ -64,6 +65,12 @@ class Journal:
             self._write("")
         if is_news:
             self.say(f"waiting for {what}")
+
+    def done(self) -> None:
+        """This node is founded, in this run or an earlier one."""
+        with self._lock:
+            self._open = {DONE: ""}
+            self._write("")
 
     def fail(self, error: str) -> None:
         with self._lock:

@@ -84,7 +84,7 @@ def _make_file(osd: Osd, number: int, uuid: str, key: str) -> None:
 
 
 def _ensure_disk(monitors: ceph.Monitors, osd: Osd, uuid: str) -> None:
-    """ceph-volume finds its own by the uuid in the volume's tags, and refuses a disk that is not empty."""
+    """ceph-volume finds its own by the uuid in the tags, and refuses a disk that is not empty."""
     assert osd.disk is not None
     if not machine.has_device_mapper():
         raise UsageError(
