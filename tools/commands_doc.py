@@ -19,12 +19,13 @@ HEAD = """# Commands
 
 Generated from the commands' own help by `tools/commands_doc.py`.
 
-One rule: a verb that changes what git declares edits the checkout; a verb that is momentary talks to the cluster;
-no verb does both silently. The cluster is reached by `--host`, else `PVC_HOST`, else `pvc.host` of the checkout's
-git configuration, else by ssh the coordinators' upstream addresses.
+One rule: a verb that changes what git declares edits the checkout; a verb that is momentary talks to
+the cluster; no verb does both silently. The cluster is reached by `--host`, else `PVC_HOST`, else
+`pvc.host` of the checkout's git configuration, else by ssh the coordinators' upstream addresses.
 
-Exit codes of `plan`, the first that applies: 1 error, 5 frozen, halted or another apply is running, 4 the checkout
-is behind or the cluster's effect differs, 3 something is blocked, 2 changes, 0 nothing to do.
+Exit codes of `plan`, the first that applies: 1 error, 5 frozen, halted or another apply is running,
+4 the checkout is behind or the cluster's effect differs, 3 something is blocked, 2 changes, 0 nothing
+to do.
 
 ## What `pvc apply` says of a checkout
 

@@ -223,8 +223,8 @@ def main() -> int:
             "  . ./env; cd lab/my-cluster; $EDITOR vms/web1.yaml; pvc plan\n"
             "  git commit -am 'my first change' && pvc apply --push\n"
             "  pvc lab fault power hv2 off; pvc status\n"
-            "A silent node is shown unknown and its guests wait for it: before autonomy exists nothing is\n"
-            "started on another node. pvc lab fault power hv2 on\n"
+            "A silent node is shown unknown and its guests wait for it: before autonomy exists nothing\n"
+            "is started on another node. pvc lab fault power hv2 on\n"
             "Undo everything: ./demo --down"
         )
     return 0
