@@ -31,7 +31,7 @@ def scan_working_tree(folder: Path) -> tuple[Mapping[str, bytes], tuple[Problem,
         raise UsageError(f"{folder} is not a folder", hint="--repo DIR names the repository")
     try:
         paths, problems = admit(_walk(folder))
-        return {path: _read(folder / path) for path in paths}, problems
+        return {path: _read(f"{folder}/{path}") for path in paths}, problems
     except OSError as err:
         raise UsageError(f"cannot read {err.filename or folder}: {err.strerror}") from err
 
@@ -70,10 +70,14 @@ def _type(row: os.DirEntry[str]) -> EntryType | None:
     return EntryType.FILE if row.is_file() else EntryType.OTHER
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
     # A link put there since the walk is refused by the kernel; a pipe does not hang the open.
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise UsageError(f"{path} changed while it was read", hint="run it again")
-        return file.read()
+    try:
+        facts = os.fstat(handle)
+        data = os.read(handle, facts.st_size + 1) if stat.S_ISREG(facts.st_mode) else None
+    finally:
+        os.close(handle)
+    if data is None or len(data) != facts.st_size:
+        raise UsageError(f"{path} changed while it was read", hint="run it again")
+    return data

@@ -15,13 +15,31 @@ KIND_WORDS: Final = {Kind.VM: "guest", Kind.GROUP: "placement group"}
 
 def reference_findings(repository: Repository) -> Iterator[Finding]:
     """Dangling references and circles."""
+    known = {kind: repository.names(kind) for kind in Kind}
     for document in repository.documents.values():
         for pattern, kind in references(document.kind):
+            # Nearly all references hold: which one does not is asked only where some do not.
+            names: list[str] = []
+            _collect(document.spec, pattern, names)
+            if known[kind].issuperset(names):
+                continue
             for path, name in values_at(document.spec, pattern):
-                if not repository.exists(kind, name):
+                if name not in known[kind]:
                     yield _dangling(repository, document, path, kind, name)
     yield from _circles(repository, Kind.VM, ("ha", "depends_on"), "waits for")
     yield from _circles(repository, Kind.VOLUME, ("source", "volume"), "is copied from")
+
+
+def _collect(value: Value, pattern: FieldPath, names: list[str]) -> None:
+    for index, head in enumerate(pattern):
+        if head == "*":
+            for item in value.values() if isinstance(value, dict) else value:
+                _collect(item, pattern[index + 1 :], names)
+            return
+        value = value.get(head)
+        if value is None:
+            return
+    names.append(value)
 
 
 def values_at(value: Value, pattern: FieldPath) -> Iterator[tuple[FieldPath, str]]:

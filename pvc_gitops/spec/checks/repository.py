@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
 from pvc_gitops.model.ids import Address, address
@@ -30,6 +31,12 @@ class Repository:
     def exists(self, kind: Kind, name: str) -> bool:
         at = address(kind.value, name)
         return at in self.documents or at in self.failed
+
+    def names(self, kind: Kind) -> frozenset[str]:
+        """Of all documents of this kind, refused ones too."""
+        prefix = f"{kind.value}/"
+        every = (*self.documents, *self.failed)
+        return frozenset(at.removeprefix(prefix) for at in every if at.startswith(prefix))
 
     def is_complete(self, kind: Kind) -> bool:
         """Were all documents of this kind accepted? Counting is honest only then."""
@@ -63,6 +70,7 @@ class Taken:
         )
 
 
+@lru_cache(maxsize=4096)  # every address of a guest asks for its network's
 def subnet(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """The subnet, or None where it is none (another finding says so)."""
     try:

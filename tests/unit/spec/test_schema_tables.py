@@ -10,6 +10,7 @@ from pvc_gitops.model.document import DOCUMENT_KINDS, NAMED_LISTS, Kind
 from pvc_gitops.model.fields import Disposition, Owner
 from pvc_gitops.spec.check import Invalid, compile_schema
 from pvc_gitops.spec.fields import fields, references
+from pvc_gitops.spec.scaffold import vscode_settings
 from pvc_gitops.spec.schema_files import modeline, schema_files, schema_name
 from pvc_gitops.spec.source import schemas
 
@@ -40,6 +41,8 @@ def test_committed_schemas_are_what_the_tables_say():
 def test_the_example_repository_carries_the_same_schemas():
     folder = ROOT / "example-cluster-repo" / ".pvc" / "schema"
     assert {path.name: path.read_text() for path in folder.glob("*.json")} == dict(schema_files())
+    settings = ROOT / "example-cluster-repo" / ".vscode" / "settings.json"
+    assert settings.read_text() == vscode_settings()
 
 
 @pytest.mark.parametrize("kind", KINDS)
