@@ -55,13 +55,11 @@ class RadosPools:
             self._grant(name)
 
     def update_pool(self, name: str, *, copies: int, min_copies: int) -> None:
-        # Both are set, the smaller bound first: min_size may at no time exceed size.
-        listed = next((pool for pool in self._listed() if pool["pool_name"] == name), None)
-        if listed is None:
-            raise PoolError("update pool", name, "there is no such pool", retryable=False)
-        is_shrinking = copies < listed["size"]
-        wanted = [("size", copies), ("min_size", min_copies)]
-        for key, value in reversed(wanted) if is_shrinking else wanted:
+        # `size` sets `min_size` anew, by Ceph's default: so it goes first, and then one looks again.
+        for key, value in (("size", copies), ("min_size", min_copies)):
+            listed = next((pool for pool in self._listed() if pool["pool_name"] == name), None)
+            if listed is None:
+                raise PoolError("update pool", name, "there is no such pool", retryable=False)
             if listed[key] != value:
                 self._set(name, key, value)
 

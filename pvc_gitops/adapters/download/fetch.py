@@ -45,6 +45,7 @@ def fetch(url: str, target: Path, *, checksum: str, progress: Callable[[float], 
                 if expected:
                     progress(min(received / expected, 1.0))
     except urllib.error.HTTPError as err:
+        err.close()  # it holds the connection
         may_pass = err.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR
         raise _error(url, f"the server says {err.code} {err.reason}", retryable=may_pass) from err
     except urllib.error.URLError as err:

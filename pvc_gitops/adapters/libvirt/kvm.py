@@ -37,17 +37,17 @@ class Acceleration:
     reason: str
 
 
-def acceleration() -> Acceleration:
+def acceleration(answer: Path = ANSWER) -> Acceleration:
     """What guests of this node use. Runs the test once a boot."""
     try:
-        return Acceleration(**json.loads(ANSWER.read_text()))
+        return Acceleration(**json.loads(answer.read_text()))
     except (OSError, ValueError, TypeError):
         pass  # not asked yet in this boot, or half written: asked again
     found = _ask()
-    ANSWER.parent.mkdir(parents=True, exist_ok=True)
-    part = ANSWER.with_suffix(".new")
+    answer.parent.mkdir(parents=True, exist_ok=True)
+    part = answer.with_suffix(".new")
     part.write_text(json.dumps(asdict(found)))
-    part.replace(ANSWER)
+    part.replace(answer)
     return found
 
 

@@ -3,7 +3,8 @@
 A guest has a fixed set of PCIe root ports, present whether used or not, so the bus number that a guest
 makes an interface name from (`enp5s0`) hangs on the port alone. A name hashes to a port of its kind;
 where two names hash alike the later one in the alphabet takes the next free port. A device that is
-plugged into a running guest never moves those that are there.
+plugged into a running guest never moves those that are there; at the guest's next start it may, if it
+hashes to the port of a name behind its own. Guests that must not care name interfaces by MAC.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 # Ports are functions of a few slots of the root bus: eight ports take one slot. Numbers are ours;
-# libvirt calls port N the bus N + 1, since bus 0 is the root itself.
+# libvirt calls port N the bus N + 1, since bus 0 is the root itself. All 24 together cost a guest 0.6 s
+# of booting when it is emulated (measured); fewer would make two names meet more often.
 SCSI_PORT: Final = 0
 NIC_PORTS: Final = range(1, 12)
 DISK_PORTS: Final = range(12, 24)  # virtio-blk; a virtio-scsi disk needs no port
