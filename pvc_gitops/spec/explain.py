@@ -7,7 +7,7 @@ is to say, whatever else the schema holds against the value.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -72,9 +72,18 @@ _Validator: Final = extend(  # type: ignore[no-untyped-call]
 )
 
 
-def explain(kind: Kind, file: str, data: bytes) -> tuple[Problem, ...]:
-    """What is wrong with a file that should be a document of `kind`. Never empty for one that
-    `check` refused; in order of line."""
+def explain(kind: Kind, file: str, data: bytes, others: Container[str] = ()) -> tuple[Problem, ...]:
+    """What is wrong with a file that should be a document of `kind`.
+
+    Args:
+        kind: of the folder that it lies in.
+        file: its path.
+        data: its bytes.
+        others: the paths of the whole repository.
+
+    Returns:
+        Problems in order of line; never none for a document that `check` refused.
+    """
     stem = file.rsplit("/", 1)[-1].removesuffix(".yaml")
     teller = _Teller(kind, file, f"{kind.value}/{stem}")
     spots = Spots()
@@ -94,7 +103,7 @@ def explain(kind: Kind, file: str, data: bytes) -> tuple[Problem, ...]:
     if _names_another_kind(kind, value):
         return (teller.tell(("kind",), _kind_words(kind, file, value.get("kind"))),)
     found = chain(
-        _name_problem(teller, kind, file, value),
+        _name_problem(teller, kind, file, value, others),
         _twins(teller, kind, value.get("spec")),
         _schema_problems(teller, kind, value),
     )
@@ -181,7 +190,7 @@ def _kind_words(kind: Kind, file: str, written: Value) -> Words:
 
 
 def _name_problem(
-    teller: _Teller, kind: Kind, file: str, value: dict[str, Any]
+    teller: _Teller, kind: Kind, file: str, value: dict[str, Any], others: Container[str]
 ) -> Iterator[Problem]:
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
@@ -191,14 +200,14 @@ def _name_problem(
     if not re.fullmatch(r"[a-z0-9-]{1,63}", name):
         return  # no name at all; the schema's problem says so
     folder = file[: -len(stem) - len(".yaml")]
-    yield teller.tell(
-        ("metadata", "name"),
-        Words(
-            "name-mismatch",
-            f"is {name}, but the file is {stem}.yaml",
-            f"set metadata.name: {stem}, or git mv {file} {folder}{name}.yaml",
-        ),
-    )
+    target = f"{folder}{name}.yaml"
+    if target in others:
+        words = Words("duplicate-name", f"is {name}, which {target} declares",
+                      f"set metadata.name: {stem}, as the file is called")  # fmt: skip
+    else:
+        words = Words("name-mismatch", f"is {name}, but the file is {stem}.yaml",
+                      f"set metadata.name: {stem}, or git mv {file} {target}")  # fmt: skip
+    yield teller.tell(("metadata", "name"), words)
 
 
 def _twins(teller: _Teller, kind: Kind, spec: Value) -> Iterator[Problem]:

@@ -103,7 +103,7 @@ def _read(files: Mapping[str, bytes]) -> Loaded:
         if document is not None:
             documents[document.address] = document
         else:
-            found.extend(_why(kind, path, files[path], is_enough=len(found) >= EXPLAINED_MAX))
+            found.extend(_why(kind, path, files, is_enough=len(found) >= EXPLAINED_MAX))
             failed.add(address(kind.value, stem))
     return Loaded(
         documents=MappingProxyType({key: documents[key] for key in sorted(documents)}),
@@ -112,12 +112,14 @@ def _read(files: Mapping[str, bytes]) -> Loaded:
     )
 
 
-def _why(kind: Kind, path: str, data: bytes, *, is_enough: bool) -> tuple[Problem, ...]:
+def _why(
+    kind: Kind, path: str, files: Mapping[str, bytes], *, is_enough: bool
+) -> tuple[Problem, ...]:
     if is_enough:
         return (_problem(path, "not-explained", "is refused; the other problems come first"),)
     from pvc_gitops.spec.explain import explain
 
-    return explain(kind, path, data)
+    return explain(kind, path, files[path], files)
 
 
 def _problem(path: str, code: str, message: str, hint: str = "") -> Problem:
