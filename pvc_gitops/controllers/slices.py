@@ -6,6 +6,7 @@ any number of leaders, before the one that sets the target.
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,6 @@ from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import Generation, NodeName, PlanId
 from pvc_gitops.model.plan import Plan, Step
 from pvc_gitops.model.records import StepResult, StepStatus
-from pvc_gitops.planner.order import ordered
 from pvc_gitops.world.ports import Create, Store
 
 
@@ -68,7 +68,7 @@ def read_plan(store: Store, plan: PlanId) -> Plan | None:
         if mine is None:
             return None
         steps.extend(mine.steps)
-    return replace(decode(Plan, head["plan"]), steps=ordered({step.id: step for step in steps}))
+    return replace(decode(Plan, head["plan"]), steps=_ordered(steps))
 
 
 def read_results(store: Store, plan: PlanId) -> dict[str, StepResult]:
@@ -102,3 +102,16 @@ def statuses(plan: Plan, results: Mapping[str, StepResult]) -> dict[str, StepSta
         else StepStatus.PENDING
         for step in plan.steps
     }
+
+
+def _ordered(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Wave by wave, each sorted by id: the planner's order, which cutting into slices has lost."""
+    by_id = {step.id: step for step in steps}
+    sorter = graphlib.TopologicalSorter({step.id: step.needs for step in steps})
+    sorter.prepare()
+    found: list[Step] = []
+    while sorter.is_active():
+        wave = sorted(sorter.get_ready())
+        found.extend(by_id[name] for name in wave)
+        sorter.done(*wave)
+    return tuple(found)

@@ -146,7 +146,7 @@ class SimCluster:
             node=name,
             storage_address=declared.addresses["storage"],
             checkers=self.checkers,
-            on_change=lambda: self.nodes[name].agent.wake(),
+            on_change=lambda: self.nodes[name].agent.wake(),  # noqa: PLW0108  made below
             can_reach_storage=lambda: self.reaches_storage(name),
         )
         guard = SimGuard(
@@ -222,6 +222,14 @@ class SimCluster:
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
         )
+
+    def world_of(self, node: SimNode, process: Process) -> World:
+        """A world for looking, not for a process: whoever looks is no client of the store."""
+        before = node.clients.get(process.name)
+        world = self._world(node, process)
+        if before is not None:
+            node.clients[process.name] = before
+        return world
 
     # --- who reaches what ---
 

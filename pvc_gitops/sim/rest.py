@@ -1,0 +1,200 @@
+"""When a simulated cluster is at rest, and what must hold then."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pvc_gitops.controllers import slices, storage
+from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.plan import PlannerMemory, is_under_way
+from pvc_gitops.controllers.source import spec_of
+from pvc_gitops.errors import StoreError
+from pvc_gitops.model import paths
+from pvc_gitops.model.codec import decode
+from pvc_gitops.model.inventory import GuestState
+from pvc_gitops.model.plan import ItemKind
+from pvc_gitops.model.records import (
+    Accepted,
+    Applied,
+    GuestPhase,
+    Phase,
+    SourceSeen,
+    StepStatus,
+    Target,
+    Wanted,
+)
+from pvc_gitops.planner.planner import POLICY, plan
+from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.store import Client
+
+
+def pending(cluster: SimCluster) -> str:
+    """The first thing that is still to come, as a sentence; "" when there is none."""
+    for node in cluster.nodes.values():
+        if node.is_powered and not node.is_up:
+            return f"{node.name} boots"
+    if not cluster.has_quorum():
+        return ""  # without a quorum nothing more can happen
+    return (
+        _of_source(cluster)
+        or _of_guests(cluster)
+        or _of_plan(cluster)
+        or _of_claims(cluster)
+        or _of_processes(cluster)
+    )
+
+
+def _reaching(cluster: SimCluster) -> list[SimNode]:
+    return [
+        node
+        for node in cluster.nodes.values()
+        if cluster.reaches_store(node.name) and node.agent.is_up and not node.agent.is_paused
+    ]
+
+
+def _of_source(cluster: SimCluster) -> str:
+    if not cluster.origin.is_up:
+        return ""
+    tip = cluster.origin.tip
+    heads = []
+    for node in _reaching(cluster):
+        seen = _get(cluster, paths.seen(node.name), SourceSeen)
+        if seen is None or (tip is not None and seen.tip != tip) or (tip is None and not seen.error):
+            return f"{node.name} has not looked at git yet"
+        if node.is_coordinator:
+            heads.append(seen.head)
+    accepted = _get(cluster, paths.ACCEPTED, Accepted)
+    coordinators = sum(1 for node in cluster.nodes.values() if node.is_coordinator)
+    if tip is not None and 2 * heads.count(tip) > coordinators:
+        if accepted is None or accepted.commit != tip:
+            return f"{tip[:7]} is not accepted yet"
+    return ""
+
+
+def _of_guests(cluster: SimCluster) -> str:
+    for name, placement in cluster.placements().items():
+        node = cluster.nodes.get(placement.owner)
+        record = _get(cluster, f"{paths.GUESTS}/{name}", Applied)
+        if node is None or record is None or node not in _reaching(cluster):
+            continue
+        domain = node.guests.domains.get(name)
+        should_run = record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
+        if placement.state is GuestPhase.FAILED:
+            continue  # said so; a person is needed
+        runs = domain is not None and domain.state is GuestState.RUNNING
+        wanted = GuestPhase.RUNNING if should_run else GuestPhase.STOPPED
+        if runs is not should_run or placement.state is not wanted:
+            return f"{name} is {placement.state}"
+    return ""
+
+
+def _of_plan(cluster: SimCluster) -> str:
+    leader = cluster.leader()
+    if leader is None or leader.planner is None:
+        can_lead = any(n.planner is not None and n.planner.is_up for n in _reaching(cluster))
+        return "nobody leads the planners yet" if can_lead else ""
+    memory: PlannerMemory = leader.planner.memory
+    target = _get(cluster, paths.TARGET, Target)
+    accepted = _get(cluster, paths.ACCEPTED, Accepted)
+    if memory.is_woken or memory.storage.job_since_s is not None:
+        return "the planner is at work"
+    if memory.complaint:
+        return ""
+    if accepted is not None and (target is None or target.commit != accepted.commit):
+        return f"{accepted.commit[:7]} is not planned yet"
+    if target is None or memory.plan is None or memory.plan.id != target.plan:
+        return "the planner has not read the target"
+    store = _looker(cluster, leader)
+    results = slices.read_results(store, target.plan)
+    if is_under_way(memory.plan, results):
+        statuses = slices.statuses(memory.plan, results)
+        left = [s for s in memory.plan.steps if statuses[s.id] in _OPEN]
+        if any(cluster.nodes[step.node] in _reaching(cluster) for step in left):
+            return f"{len(left)} steps are left, the first is {left[0].id}"
+        return ""
+    failed = [r for r in results.values() if r.status is StepStatus.FAILED]
+    if any(result.is_retryable for result in failed):
+        return f"{failed[0].step} is tried again"
+    if memory.considered is None and not failed:
+        return "the planner has not looked again"
+    return ""
+
+
+_OPEN = (StepStatus.PENDING, StepStatus.RUNNING)
+
+
+def _of_claims(cluster: SimCluster) -> str:
+    reaching = {node.name for node in _reaching(cluster)}
+    for name in sorted(cluster.tree.children.get(paths.CLAIMS, ())):
+        claim = cluster.tree.records[f"{paths.CLAIMS}/{name}"].value
+        if claim["node"] in reaching:
+            return f"{name} is claimed by {claim['node']}"
+    return ""
+
+
+def _of_processes(cluster: SimCluster) -> str:
+    for node in _reaching(cluster):
+        memory = node.agent.memory
+        if memory.is_woken or memory.is_poked or memory.full_at_s <= memory.due_at_s - 10.0:
+            return f"the agent of {node.name} is at work"
+    return ""
+
+
+# --- at rest ----------------------------------------------------------------------------------------
+
+
+def check(cluster: SimCluster) -> None:
+    """What must hold when nothing is pending: an applied plan plans to nothing, claims are released."""
+    leader = cluster.leader()
+    if leader is None or leader.planner is None or leader.planner.memory.complaint:
+        return
+    store = _looker(cluster, leader)
+    for name in cluster.tree.children.get(paths.CLAIMS, ()):
+        owner = cluster.nodes[cluster.tree.records[f"{paths.CLAIMS}/{name}"].value["node"]]
+        if owner in _reaching(cluster):
+            cluster.checkers.broken("claims", f"{name} is still claimed at rest")
+    target = _get(cluster, paths.TARGET, Target)
+    if target is None:
+        return
+    results = slices.read_results(store, target.plan)
+    if any(result.status is StepStatus.FAILED for result in results.values()):
+        return
+    if any(cluster.nodes[n] not in _reaching(cluster) for n in cluster.nodes):
+        return  # what waits for a silent node is not applied
+    again = replan(cluster)
+    if again:
+        cluster.checkers.broken("plans-to-nothing", f"the next plan would {', '.join(again[:3])}")
+
+
+def replan(cluster: SimCluster) -> tuple[str, ...]:
+    """The steps of a plan made now, from a fresh look at everything."""
+    leader = cluster.leader()
+    assert leader is not None
+    assert leader.planner is not None
+    world = cluster.world_of(leader, leader.planner)
+    memory: PlannerMemory = leader.planner.memory
+    try:
+        observed = inventory(world, memory.watch, storage.look(world))
+    except StoreError:
+        return ()
+    assert observed is not None
+    inv = observed.inventory
+    assert inv.accepted is not None
+    found = plan(spec_of(world.repo, inv.accepted), inv, POLICY, inv.target)
+    blocked = {item.address for item in found.report if item.kind is ItemKind.BLOCKED}
+    return tuple(step.id for step in found.steps if step.address not in blocked)
+
+
+def _looker(cluster: SimCluster, node: SimNode) -> Client:
+    assert node.planner is not None
+    store = cluster.world_of(node, node.planner).store
+    assert isinstance(store, Client)
+    return store
+
+
+T = TypeVar("T")
+
+
+def _get(cluster: SimCluster, path: str, cls: type[T]) -> T | None:
+    stamped = cluster.tree.records.get(path)
+    return None if stamped is None else decode(cls, stamped.value)
