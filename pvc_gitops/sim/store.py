@@ -38,7 +38,8 @@ class Tree:
 
     records: dict[str, Stamped] = field(default_factory=dict)
     children: dict[str, set[str]] = field(default_factory=dict)
-    watchers: dict[str, set[Client]] = field(default_factory=dict)
+    # A dict as a set that keeps its order: the same run wakes processes in the same order.
+    watchers: dict[str, dict[Client, None]] = field(default_factory=dict)
     sequence: int = 0
     writes: int = 0
 
@@ -99,7 +100,7 @@ class Tree:
     def changed(self, path: str) -> None:
         """Wake whoever watches the record or what is above it."""
         for prefix in (path, path.rpartition("/")[0]):
-            for client in self.watchers.get(prefix, ()):
+            for client in tuple(self.watchers.get(prefix, ())):
                 client.wake()
 
 
@@ -180,7 +181,7 @@ class Client:
 
     def watch(self, prefix: str) -> None:
         self.prefixes.add(prefix)
-        self.tree.watchers.setdefault(prefix, set()).add(self)
+        self.tree.watchers.setdefault(prefix, {})[self] = None
 
     def quorum(self) -> Quorum:
         return self.quorum_now()
@@ -200,8 +201,8 @@ class Client:
 
     def close(self) -> None:
         """The process is gone; its session is not, yet."""
-        for prefix in self.prefixes:
-            self.tree.watchers[prefix].discard(self)
+        for prefix in sorted(self.prefixes):
+            self.tree.watchers[prefix].pop(self, None)
         self.prefixes.clear()
 
     def make_stale(self) -> None:
