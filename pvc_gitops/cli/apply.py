@@ -17,6 +17,7 @@ from pvc_gitops.errors import UsageError
 if TYPE_CHECKING:  # heavy; only what runs needs them
     from pvc_gitops.adapters.client import Client
     from pvc_gitops.model.checkout import Checkout
+    from pvc_gitops.model.ids import CommitId
     from pvc_gitops.model.plan import Plan
 
 EXIT_FAILED = 1
@@ -71,7 +72,7 @@ def _tracked_branch(repo: Path) -> str:
     return spec_at(repo, "HEAD").cluster.source_branch
 
 
-def _cluster_tip(client: Client) -> str | None:
+def _cluster_tip(client: Client) -> CommitId | None:
     status = client.status()
     tips = [seen.tip for _, seen in sorted(status.seen.items()) if seen.tip]
     return tips[0] if tips else None
@@ -86,13 +87,13 @@ def _refuse(state: Checkout, tracked: str, *, may_push: bool) -> None:
 
 
 def _preview(client: Client, repo: Path, state: Checkout) -> Plan:
-    from pvc_gitops.cli import show
     from pvc_gitops.cli.live import spec_at
+    from pvc_gitops.cli.terminal import wants_color, width
     from pvc_gitops.planner import planner, render
 
     inventory = client.inventory()
     plan = planner.plan(spec_at(repo, state.head), inventory, planner.POLICY, inventory.target)
-    click.echo(render.text(plan, color=show.wants_color()))
+    click.echo(render.text(plan, width=width(), color=wants_color()))
     return plan
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvc_gitops.errors import UsageError
+from pvc_gitops.model.ids import Address, VmName
 
 if TYPE_CHECKING:
     from pvc_gitops.model.plan import Plan, ReportItem
@@ -24,7 +25,6 @@ def explain(ctx: click.Context, repo: Path, address: str) -> None:
     """Say why ADDRESS (as vm/web1) is as it is: declared where, applied by which commit, plan and
     step, placed where and why, and what a plan would do to it now."""
     from pvc_gitops.cli.live import cluster, spec_at
-    from pvc_gitops.model.ids import Address
     from pvc_gitops.planner import planner
 
     wanted = Address(address)
@@ -42,14 +42,14 @@ def explain(ctx: click.Context, repo: Path, address: str) -> None:
     lines = [
         _declared(spec, wanted),
         *_applied(facts.applied, facts.result),
-        *_placed(facts.placement, status, wanted),
+        *_placed(facts.placement, status, VmName(wanted.partition("/")[2])),
         *_next(plan, wanted),
     ]
     click.echo("\n".join([address, *lines]))
 
 
-def _declared(spec: ClusterSpec, address: str) -> str:
-    document = spec.documents.get(address)  # type: ignore[call-overload]  a str is an Address here
+def _declared(spec: ClusterSpec, address: Address) -> str:
+    document = spec.documents.get(address)
     if document is None:
         return "  declared   not in this checkout"
     return f"  declared   {document.place(())}"
@@ -81,7 +81,7 @@ def _applied(applied: Applied | None, result: StepResult | None) -> list[str]:
     return lines
 
 
-def _placed(placement: PlacementRecord | None, status: Status, address: str) -> list[str]:
+def _placed(placement: PlacementRecord | None, status: Status, vm: VmName) -> list[str]:
     if placement is None:
         return []
     node = status.nodes.get(placement.owner)
@@ -91,13 +91,13 @@ def _placed(placement: PlacementRecord | None, status: Status, address: str) -> 
     ]
     if placement.why:
         lines.append(f"             {placement.why}")
-    guest = node.guests.get(address.partition("/")[2]) if node else None  # type: ignore[call-overload]
+    guest = node.guests.get(vm) if node else None
     if guest is not None:
         lines.append(f"  seen       {guest.state} on {placement.owner}")
     return lines
 
 
-def _next(plan: Plan, address: str) -> list[str]:
+def _next(plan: Plan, address: Address) -> list[str]:
     lines = []
     for change in plan.changes:
         if change.address == address:

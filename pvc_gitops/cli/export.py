@@ -19,7 +19,7 @@ def export(ctx: click.Context, repo: Path, file: Path) -> None:
     from pvc_gitops.cli.live import inventory
     from pvc_gitops.planner import codec
 
-    data = codec.inventory_to_json(inventory(ctx.obj, repo))
+    data = codec.inventory_to_bytes(inventory(ctx.obj, repo))
     if str(file) == "-":
         click.echo(data, nl=False)
         return

@@ -81,7 +81,9 @@ def _text(result: Mapping[str, Any]) -> str:
         lines.append(f"{name:12} {vm['state']:10} on {vm['node']}, {len(vm['starts'])} starts")
     lines += [f"VIOLATION at {v['t']} s: {v['rule']}: {v['text']}" for v in result["violations"]]
     settled = "settled" if result["settled"] else "not settled"
-    rules = f"{len(result['violations'])} rules broken" if result["violations"] else "all rules held"
+    rules = (
+        f"{len(result['violations'])} rules broken" if result["violations"] else "all rules held"
+    )
     lines.append(f"{result['ended_at_s']:.1f} s, {settled}, {rules}")
     return "\n".join(lines)
 

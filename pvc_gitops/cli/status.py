@@ -22,6 +22,7 @@ def status(ctx: click.Context, repo: Path, output: str, watch: bool, exit_code: 
     """Show the whole cluster on one screen: source, plan, storage, nodes, what needs you."""
     from pvc_gitops.cli import show
     from pvc_gitops.cli.live import cluster
+    from pvc_gitops.cli.terminal import wants_color, width
     from pvc_gitops.model.codec import encode
 
     with cluster(ctx.obj, repo) as client:
@@ -30,10 +31,7 @@ def status(ctx: click.Context, repo: Path, output: str, watch: bool, exit_code: 
             if output == "json":
                 click.echo(json.dumps(encode(state), indent=1, sort_keys=True))
             else:
-                width, _ = (
-                    click.get_terminal_size() if hasattr(click, "get_terminal_size") else (80, 0)
-                )
-                text = show.status_text(state, width=min(width, 100), color=show.wants_color())
+                text = show.status_text(state, None, width=width(), color=wants_color())
                 click.echo(("\x1b[H\x1b[2J" if watch else "") + text)
             if not watch:
                 break
