@@ -8,7 +8,7 @@
 A connection carries any number of questions, answered in order. A line is at most LINE_BYTES_MAX.
 Operations, with arguments and values (types of `model`, as `model.codec` encodes them):
 
-    hello        {}                     {node, version, planner_version, cluster, formation}
+    hello        {}                     Hello
     inventory    {}                     Inventory
     status       {}                     Status
     target       {}                     Target | null
@@ -57,7 +57,7 @@ class Hello:
     """Who answers."""
 
     node: NodeName
-    version: str
+    release: str  # of pvc-gitops
     planner_version: str
     cluster: str
     formation: int | None  # None before the cluster is founded
@@ -81,7 +81,10 @@ def question_line(question: Question) -> bytes:
 
 def parse_question(line: bytes) -> Question:
     """The inverse. Raises ValueError with what was expected."""
-    value = json.loads(line)
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        raise ValueError("a question is not that deep") from None
     match value:
         case {"pvc": int(version)} if version != PROTOCOL:
             raise ValueError(f"this agent speaks protocol {PROTOCOL}, you speak {version}")

@@ -1,0 +1,134 @@
+"""`Client`: questions in, values of the model out. An agent's refusal becomes a UsageError."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+from pvc_gitops.errors import UsageError
+from pvc_gitops.model.codec import decode
+from pvc_gitops.model.ids import Address, CommitId, PlanId
+from pvc_gitops.model.inventory import Inventory
+from pvc_gitops.model.plan import Plan
+from pvc_gitops.model.records import SourceSeen, StepResult, Target
+from pvc_gitops.world.protocol import (
+    LINE_BYTES_MAX,
+    AppliedFacts,
+    Hello,
+    Question,
+    Status,
+    question_line,
+)
+
+T = TypeVar("T")
+
+
+class Channel(Protocol):
+    """Two pipes to an agent, and what to say when they end."""
+
+    to: BinaryIO
+    back: BinaryIO
+    name: str
+
+    def close(self) -> None: ...
+
+    def last_words(self) -> str:
+        """Why it ended, if the other side said anything; "" otherwise."""
+        ...
+
+
+class Client:
+    """One connection. Questions are asked one after another."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._number = 0
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def hello(self) -> Hello:
+        return self._decode(Hello, self._ask("hello"))
+
+    def inventory(self) -> Inventory:
+        return self._decode(Inventory, self._ask("inventory"))
+
+    def status(self) -> Status:
+        return self._decode(Status, self._ask("status"))
+
+    def target(self) -> Target | None:
+        value = self._ask("target")
+        return None if value is None else self._decode(Target, value)
+
+    def plan(self, plan: PlanId) -> Plan:
+        return self._decode(Plan, self._ask("plan", id=plan))
+
+    def results(self, plan: PlanId) -> Mapping[str, StepResult]:
+        found = self._ask("results", id=plan)
+        return {step: self._decode(StepResult, value) for step, value in sorted(found.items())}
+
+    def applied(self, address: Address) -> AppliedFacts:
+        return self._decode(AppliedFacts, self._ask("applied", address=address))
+
+    def look_at_git(self) -> SourceSeen:
+        """Fetch now; answered after the fetch."""
+        return self._decode(SourceSeen, self._ask("look-at-git")["seen"])
+
+    def follow(self, commit: CommitId, timeout_s: float) -> Iterator[Mapping[str, Any]]:
+        """Events as they come; the last item is `{"outcome": applied|failed|timeout, "plan": …}`."""
+        number = self._send("follow", {"commit": commit, "timeout_s": timeout_s})
+        while True:
+            answer = self._receive(number)
+            if "event" not in answer:
+                yield answer["value"]
+                return
+            yield answer["event"]
+
+    def _ask(self, op: str, **args: object) -> Any:  # noqa: ANN401  JSON
+        return self._receive(self._send(op, args))["value"]
+
+    def _send(self, op: str, args: Mapping[str, object]) -> int:
+        self._number += 1
+        try:
+            self._channel.to.write(question_line(Question(id=self._number, op=op, args=args)))
+            self._channel.to.flush()
+        except OSError as err:
+            raise self._ended() from err
+        return self._number
+
+    def _receive(self, number: int) -> dict[str, Any]:
+        try:
+            line = self._channel.back.readline(LINE_BYTES_MAX)
+        except OSError as err:
+            raise self._ended() from err
+        if not line.endswith(b"\n"):
+            raise self._ended()
+        try:
+            answer = json.loads(line)
+        except ValueError as err:
+            raise UsageError(
+                f"{self._channel.name} answered what no agent says: {line[:80]!r}",
+                hint="is this a node of the cluster? Does its login shell print something?",
+            ) from err
+        if "error" in answer:
+            error = answer["error"]
+            raise UsageError(error["message"], hint=error.get("hint", ""))
+        assert answer["id"] == number, answer["id"]
+        return dict(answer)
+
+    def _decode(self, cls: type[T], value: object) -> T:
+        try:
+            return decode(cls, value)
+        except (ValueError, TypeError) as err:
+            raise UsageError(
+                f"{self._channel.name} speaks another release than this pvc: {err}",
+                hint="pvc --version here and on the node",
+            ) from err
+
+    def _ended(self) -> UsageError:
+        why = self._channel.last_words()
+        return UsageError(
+            f"the connection to {self._channel.name} ended{': ' + why if why else ''}",
+            hint="is pvc-node-agent running there? systemctl status pvc-node-agent",
+        )
