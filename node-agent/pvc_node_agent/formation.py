@@ -22,6 +22,7 @@ from pvc_gitops.formation.secrets import SECRET_FILE, FoundingSecrets
 from pvc_gitops.model.records import Accepted
 from pvc_gitops.model.spec import NodeRole
 from pvc_gitops.spec.load import load
+from pvc_gitops.world.names import SEED
 
 
 def main() -> int:
@@ -48,9 +49,9 @@ def main() -> int:
 
 
 def _founding(journal: Journal) -> tuple[Founding, identity.MachineFacts]:
-    text = files.read(seed.PATH)
+    text = files.read(SEED)
     if text is None:
-        raise UsageError(f"{seed.PATH} is not there", hint="the installer or the lab writes it")
+        raise UsageError(f"{SEED} is not there", hint="the installer or the lab writes it")
     mine = seed.parse(text)
     commit = source.wait_for(mine, journal)
     spec = load(commit.files, commit=commit.commit)

@@ -15,7 +15,6 @@ from typing import Any, Final
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.ids import CommitId
 
-PATH: Final = "/var/lib/pvc/seed.json"
 _KEYS: Final = frozenset(
     {
         "url", "branch", "path", "host_keys", "founding_commit", "signers", "credential",
@@ -27,7 +26,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """What stands in `seed.json`."""
+    """What stands in /var/lib/pvc/seed.json."""
 
     url: str
     branch: str
@@ -92,6 +91,6 @@ def _check_types(raw: Mapping[str, Any]) -> None:
 
 def _refused(reason: str) -> UsageError:
     return UsageError(
-        f"{PATH} {reason}",
+        f"the seed {reason}",
         hint="install the node again, or write the seed that its installer wrote",
     )

@@ -31,8 +31,7 @@ from pvc_gitops.adapters.formation.context import Founding
 from pvc_gitops.adapters.formation.peers import RecordServer
 from pvc_gitops.formation.identity import MachineFacts
 from pvc_gitops.formation.render import node as render
-
-FOUNDED: Final = "/var/lib/pvc/founded.json"
+from pvc_gitops.world.names import FOUNDED, NODE_CONFIG
 
 Line = Callable[[Founding], None]
 LINES: Final[Sequence[Line]] = (routing.line, zookeeper.line, storage.line, hypervisor.line)
@@ -91,8 +90,8 @@ def _finish(founding: Founding, local: dict[str, str]) -> None:
     files.write(render.PASSWORD, f"{secrets.zookeeper_pvc}\n", mode=0o600)
     if seed.credential is not None:
         files.write(render.CREDENTIAL, seed.credential, mode=0o600)
-    texts = {**local, render.PATH: render.toml(layout, seed, secrets)}
-    files.write(render.PATH, texts[render.PATH])
+    texts = {**local, NODE_CONFIG: render.toml(layout, seed, secrets)}
+    files.write(NODE_CONFIG, texts[NODE_CONFIG])
     state = {
         "cluster_id": secrets.cluster_id,
         "commit": founding.record.commit,

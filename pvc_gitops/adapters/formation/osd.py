@@ -8,11 +8,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, machine, systemd
 from pvc_gitops.adapters.formation.context import Founding
 from pvc_gitops.errors import UsageError
+from pvc_gitops.formation.disks import device, osd_number
 from pvc_gitops.formation.render import ceph as render
 from pvc_gitops.formation.secrets import CEPH_KEY_BYTES, ceph_key
 from pvc_gitops.model.spec import Osd
@@ -112,34 +113,6 @@ def _number_of(uuid: str) -> int | None:
     return osd_number(json.loads(listed or "{}"), uuid)
 
 
-def osd_number(listed: dict[str, list[dict[str, Any]]], uuid: str) -> int | None:
-    """The OSD with this uuid in the output of `ceph-volume lvm list`."""
-    for number, volumes in listed.items():
-        if any(volume["tags"].get("ceph.osd_fsid") == uuid for volume in volumes):
-            return int(number)
-    return None
-
-
 def _device(wanted: dict[str, str]) -> str:
     shown = commands.run("lsblk", "--json", "--nodeps", "--output", "PATH,SERIAL,WWN,MODEL,TYPE")
     return device(json.loads(shown)["blockdevices"], wanted)
-
-
-def device(disks: list[dict[str, str | None]], wanted: dict[str, str]) -> str:
-    """The one disk that every fact fits. Raises UsageError: the wrong disk would be overwritten."""
-    keys = ("path", "serial", "wwn", "model")
-    unknown = sorted(wanted.keys() - set(keys))
-    fitting = [
-        disk
-        for disk in disks
-        if disk["type"] == "disk" and all(disk[key] == wanted.get(key, disk[key]) for key in keys)
-    ]
-    if unknown or len(fitting) != 1:
-        found = ", ".join(
-            f"{disk['path']} serial {disk['serial']} wwn {disk['wwn']}" for disk in disks
-        )
-        raise UsageError(
-            f"{len(fitting)} disks match {wanted}",
-            hint=f"name exactly one by serial or wwn: {found}",
-        )
-    return str(fitting[0]["path"])

@@ -39,11 +39,5 @@ def _missing_sessions(wanted: int) -> str | None:
         shown = commands.run("vtysh", "-c", "show bgp l2vpn evpn summary json")
     except WorldError:
         return "frr to answer"
-    found = established(json.loads(shown or "{}"))
+    found = render.established(json.loads(shown or "{}"))
     return None if found >= wanted else f"EVPN sessions ({found}/{wanted})"
-
-
-def established(summary: dict[str, dict[str, dict[str, str]]]) -> int:
-    """How many peers of `show bgp l2vpn evpn summary json` are up."""
-    peers = summary.get("peers", {}).values()
-    return sum(peer.get("state") == "Established" for peer in peers)

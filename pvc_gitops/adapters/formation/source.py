@@ -1,4 +1,4 @@
-"""The repository at the founding commit: one bare fetch, before there is an agent with its mirror."""
+"""The repository at the founding commit, through the node's own mirror, which the agent goes on with."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pygit2
-
+from pvc_gitops.adapters.formation import files
 from pvc_gitops.adapters.formation.journal import Journal
-from pvc_gitops.adapters.git.tree import read_commit
+from pvc_gitops.adapters.git.mirror import HOME, Mirror
 from pvc_gitops.errors import RepoError, UsageError
 from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.world.names import MIRROR
 
-MIRROR: Final = "/var/lib/pvc/formation/source.git"
+KNOWN_HOSTS: Final = f"{HOME}/.ssh/known_hosts"
 PATIENCE_S: Final = 60.0  # a switch port that comes up late; then systemd tries again
 LOOK_S: Final = 1.0
 
@@ -39,18 +39,27 @@ def read(seed: Seed) -> FoundingCommit:
         UsageError: the branch does not hold the commit.
         SpecError: something lies in the tree that must not.
     """
-    repository = _mirror()
-    if seed.founding_commit not in repository:
-        _fetch(repository, seed)
-    if seed.founding_commit not in repository:
+    if seed.host_keys:
+        files.write(KNOWN_HOSTS, "".join(f"{line}\n" for line in seed.host_keys))
+    mirror = Mirror(
+        Path(MIRROR),
+        url=seed.url,
+        branch=seed.branch,
+        folder=seed.path,
+        credential=seed.credential,
+    )
+    commit = seed.founding_commit
+    if not mirror.has(commit):
+        mirror.fetch()
+    if not mirror.has(commit):
         raise UsageError(
-            f"{seed.url} {seed.branch} does not hold the founding commit {seed.founding_commit[:12]}",
+            f"{seed.url} {seed.branch} does not hold the founding commit {commit[:12]}",
             hint="push that commit, or install the nodes from a seed that names a later one",
         )
-    commit, files = read_commit(Path(MIRROR), seed.founding_commit, folder=seed.path)
-    found = repository[commit].peel(pygit2.Commit)
-    subject = found.message.splitlines()[0] if found.message else ""
-    return FoundingCommit(commit=commit, subject=subject, author=found.author.name, files=files)
+    info = mirror.info(commit)
+    return FoundingCommit(
+        commit=commit, subject=info.subject, author=info.author, files=mirror.files(commit)
+    )
 
 
 def wait_for(seed: Seed, journal: Journal) -> FoundingCommit:
@@ -68,18 +77,3 @@ def wait_for(seed: Seed, journal: Journal) -> FoundingCommit:
         else:
             journal.end("repository", f"repository read at {commit.commit[:12]}")
             return commit
-
-
-def _mirror() -> pygit2.Repository:
-    if (Path(MIRROR) / "HEAD").exists():
-        return pygit2.Repository(MIRROR)
-    return pygit2.init_repository(MIRROR, bare=True)
-
-
-def _fetch(repository: pygit2.Repository, seed: Seed) -> None:
-    remote = repository.remotes.create_anonymous(seed.url)
-    refspec = f"+refs/heads/{seed.branch}:refs/heads/{seed.branch}"
-    try:
-        remote.fetch([refspec])
-    except pygit2.GitError as err:
-        raise RepoError("fetch", seed.url, str(err), retryable=True) from err

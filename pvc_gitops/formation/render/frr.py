@@ -90,3 +90,9 @@ def _ipv4(layout: Layout) -> list[str]:
         *activate,
         " exit-address-family",
     ]
+
+
+def established(summary: dict[str, dict[str, dict[str, str]]]) -> int:
+    """How many peers of `show bgp l2vpn evpn summary json` are up."""
+    peers = summary.get("peers", {}).values()
+    return sum(peer.get("state") == "Established" for peer in peers)

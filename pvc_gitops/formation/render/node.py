@@ -12,7 +12,6 @@ from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import NodeRole
 
-PATH: Final = "/etc/pvc/node.toml"
 PASSWORD: Final = "/etc/pvc/zookeeper.password"  # noqa: S105  a path
 CREDENTIAL: Final = "/etc/pvc/source.credential"
 CEPH_CONF: Final = "/etc/ceph/ceph.conf"
