@@ -85,9 +85,13 @@ def commands(want: Domain, have: Domain) -> Iterator[Command]:
 
 def needs_restart(want: Domain, have: Domain) -> bool:
     """Is there a difference that only a stop and a start brings into force?"""
-    old = {item.name: item for item in (*have.nics, *have.disks)}
-    changed = any(item.name in old and old[item.name] != item for item in (*want.nics, *want.disks))
-    return changed or _fixed(want) != _fixed(have)
+    nics = {nic.name: nic for nic in have.nics}
+    disks = {disk.name: disk for disk in have.disks}
+    return (
+        any(nics.get(nic.name, nic) != nic for nic in want.nics)
+        or any(disks.get(disk.name, disk) != disk for disk in want.disks)
+        or _fixed(want) != _fixed(have)
+    )
 
 
 def _fixed(domain: Domain) -> Domain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar, cast
 
 from pvc_gitops.errors import StoreError
 from pvc_gitops.model import paths
@@ -27,8 +27,25 @@ def read_all(store: Store, path: str, cls: type[T]) -> dict[str, T]:
     return {name: typed(f"{path}/{name}", children[name], cls) for name in sorted(children)}
 
 
+# Records are values: the very object that was decoded before decodes to the same again. Stores that
+# keep what they read behind watches hand out such objects, and a tick reads everything.
+_KNOWN: Final[dict[tuple[type, str], tuple[Stamped, object]]] = {}
+_KNOWN_MAX: Final = 50_000  # records of the largest cluster of DESIGN section 15; then begun anew
+
+
 def typed(path: str, stamped: Stamped, cls: type[T]) -> T:
     """One record, with its version if its type has room for it."""
+    known = _KNOWN.get((cls, path))
+    if known is not None and known[0] is stamped:
+        return cast("T", known[1])
+    value = _decoded(path, stamped, cls)
+    if len(_KNOWN) >= _KNOWN_MAX:
+        _KNOWN.clear()
+    _KNOWN[cls, path] = (stamped, value)
+    return value
+
+
+def _decoded(path: str, stamped: Stamped, cls: type[T]) -> T:
     try:
         value = decode(cls, stamped.value)
     except ValueError as err:

@@ -57,9 +57,7 @@ def _take_effect(cluster: SimCluster, step: Step, where: Mapping[str, NodeName])
                 pgs=inputs.get("pgs") or PGS_DEFAULT,
             )
         case Operation.IMAGE_IMPORT:
-            facts = ImageFacts(
-                size_mib=IMPORTED_MIB, parent=None, snapshots=(inputs["snapshot"],)
-            )
+            facts = ImageFacts(size_mib=IMPORTED_MIB, parent=None, snapshots=(inputs["snapshot"],))
             ceph.images[inputs["pool"], inputs["image"]] = facts
         case Operation.DISK_CREATE:
             parent = inputs.get("parent")

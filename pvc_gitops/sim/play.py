@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
-from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord
 from pvc_gitops.sim import rest
 from pvc_gitops.sim.before import place

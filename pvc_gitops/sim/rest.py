@@ -59,15 +59,19 @@ def _of_source(cluster: SimCluster) -> str:
     heads = []
     for node in _reaching(cluster):
         seen = _get(cluster, paths.seen(node.name), SourceSeen)
-        if seen is None or (tip is not None and seen.tip != tip) or (tip is None and not seen.error):
+        if (
+            seen is None
+            or (tip is not None and seen.tip != tip)
+            or (tip is None and not seen.error)
+        ):
             return f"{node.name} has not looked at git yet"
         if node.is_coordinator:
             heads.append(seen.head)
     accepted = _get(cluster, paths.ACCEPTED, Accepted)
     coordinators = sum(1 for node in cluster.nodes.values() if node.is_coordinator)
-    if tip is not None and 2 * heads.count(tip) > coordinators:
-        if accepted is None or accepted.commit != tip:
-            return f"{tip[:7]} is not accepted yet"
+    is_held = tip is not None and 2 * heads.count(tip) > coordinators
+    if tip is not None and is_held and (accepted is None or accepted.commit != tip):
+        return f"{tip[:7]} is not accepted yet"
     return ""
 
 
@@ -88,7 +92,7 @@ def _of_guests(cluster: SimCluster) -> str:
     return ""
 
 
-def _of_plan(cluster: SimCluster) -> str:
+def _of_plan(cluster: SimCluster) -> str:  # noqa: PLR0911  one reason a line
     leader = cluster.leader()
     if leader is None or leader.planner is None:
         can_lead = any(n.planner is not None and n.planner.is_up for n in _reaching(cluster))

@@ -62,7 +62,7 @@ def _problem(words: tuple[str, ...], nodes: frozenset[str]) -> str:
     if verb in _LATER:
         return f"`{verb}` is not simulated yet: {_LATER[verb]}"
     if verb not in _COMMANDS:
-        import difflib  # noqa: PLC0415  only for a mistake
+        import difflib
 
         close = difflib.get_close_matches(verb, _COMMANDS, n=1)
         return f"no command {verb!r}" + (f"; did you mean {close[0]!r}?" if close else "")

@@ -1,0 +1,398 @@
+"""What an agent answers on its socket (world/protocol.py). The socket moves lines; this decides.
+
+A question is a generator that is stepped once a tick: it yields what can be said now and `None` when
+it has to wait. So `follow` never blocks, and only the deciding thread touches what agents remember.
+
+    desk = Desk(world)
+    for ask in socket.take(): desk.ask(ask)
+    memory = desk.step(memory); memory = agent.tick(world, memory); memory = desk.step(memory)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Final, Protocol
+
+from pvc_gitops.controllers import slices
+from pvc_gitops.controllers.agent import AgentMemory
+from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.records import read
+from pvc_gitops.controllers.status import status
+from pvc_gitops.controllers.view import cluster
+from pvc_gitops.errors import PvcError, WorldError
+from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ids import Address, CommitId, PlanId, VmName
+from pvc_gitops.model.inventory import StorageFacts
+from pvc_gitops.model.records import (
+    Accepted,
+    Applied,
+    Claim,
+    Formation,
+    PlacementRecord,
+    SourceSeen,
+    StepResult,
+    StepStatus,
+    Target,
+)
+from pvc_gitops.planner.planner import PLANNER_VERSION
+from pvc_gitops.world.ports import World
+from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
+
+LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
+STORAGE_TIMEOUT_S: Final = 5.0  # then what is known must do
+FOLLOW_DEFAULT_S: Final = 600.0
+CONVERSATIONS_MAX: Final = 64
+
+
+class Asking(Protocol):
+    """A question in our hands, to be answered by any number of events and one value or error."""
+
+    @property
+    def question(self) -> Question: ...
+
+    @property
+    def is_gone(self) -> bool: ...
+
+    def value(self, value: object) -> None: ...
+
+    def error(self, code: str, message: str, hint: str = "") -> None: ...
+
+    def event(self, event: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """The answer."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The answer, where there is none."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something before the answer."""
+
+    event: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poke:
+    """Look at git, or at Ceph, now."""
+
+    at_storage: bool = False
+
+
+Said = Value | Refusal | Event | Poke | None
+Recall = Callable[[], AgentMemory]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Talk:
+    asking: Asking
+    says: Iterator[Said]
+
+
+@dataclass(slots=True)
+class Desk:
+    """All open questions of one agent."""
+
+    world: World
+    _talks: list[_Talk] = field(default_factory=list)
+    _memory: AgentMemory = field(default_factory=AgentMemory)
+
+    @property
+    def is_busy(self) -> bool:
+        """Does somebody wait? The loop then comes back soon."""
+        return bool(self._talks)
+
+    def ask(self, asking: Asking) -> None:
+        """Take a question. It is answered by `step`."""
+        if len(self._talks) >= CONVERSATIONS_MAX:
+            asking.error("busy", f"{CONVERSATIONS_MAX} questions are open already", "try again")
+            return
+        says = answer(asking.question, self.world, lambda: self._memory)
+        self._talks.append(_Talk(asking=asking, says=says))
+
+    def step(self, memory: AgentMemory) -> AgentMemory:
+        """Say all that can be said now; returns the memory, poked if somebody asked for it."""
+        self._memory = memory
+        self._talks = [talk for talk in self._talks if self._goes_on(talk)]
+        return self._memory
+
+    def _poked(self, poke: Poke) -> AgentMemory:
+        if not poke.at_storage:
+            return replace(self._memory, is_poked=True, due_at_s=0.0)
+        now_s = self.world.clock.monotonic_s()
+        return replace(self._memory, storage_wanted_s=now_s, is_woken=True, due_at_s=0.0)
+
+    def _goes_on(self, talk: _Talk) -> bool:
+        if talk.asking.is_gone:
+            return False
+        for said in talk.says:
+            match said:
+                case None:
+                    return True
+                case Poke():
+                    self._memory = self._poked(said)
+                case Event():
+                    talk.asking.event(said.event)
+                case Value():
+                    talk.asking.value(said.value)
+                    return False
+                case Refusal():
+                    talk.asking.error(said.code, said.message, said.hint)
+                    return False
+        return False
+
+
+def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    """Everything to be said to one question, ending in a Value or a Refusal."""
+    handler = _HANDLERS.get(question.op)
+    if handler is None:
+        yield Refusal(
+            code="unknown-operation",
+            message=f"this agent does not know {question.op!r}",
+            hint=f"it knows {', '.join(sorted(_HANDLERS))}",
+        )
+        return
+    try:
+        yield from handler(question.args, world, recall)
+    except WorldError as error:
+        yield Refusal(
+            code="not-ready",
+            message=str(error),
+            hint="ask another coordinator, or again in a moment"
+            if error.retryable
+            else "see journalctl -u pvc-node-agent on that node",
+        )
+    except PvcError as error:
+        yield Refusal(code="refused", message=str(error))
+
+
+# --- one function a question ------------------------------------------------------------------------
+
+
+def _hello(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del args, recall
+    formation = read(world.store, paths.FORMAT, Formation)
+    document = cluster(world)
+    yield Value(
+        value=Hello(
+            node=world.me.node,
+            release=version("pvc-gitops"),
+            planner_version=PLANNER_VERSION,
+            cluster="" if document is None else document.name,
+            formation=None if formation is None else formation.formation,
+        )
+    )
+
+
+def _inventory(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del args
+    # Records that changed since the last look at Ceph would seem to contradict it.
+    yield from _fresh_storage(world, recall)
+    observed = inventory(world, recall().watch, _storage(recall))
+    yield _founded(None if observed is None else observed.inventory)
+
+
+def _status(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del args
+    yield _founded(status(world, recall().watch, _storage(recall)))
+
+
+def _founded(value: object) -> Said:
+    if value is None:
+        return Refusal(
+            code="not-founded",
+            message="the cluster is not founded yet",
+            hint="see journalctl -u pvc-formation on the coordinators",
+        )
+    return Value(value=value)
+
+
+def _storage(recall: Recall) -> StorageFacts | None:
+    return recall().storage.facts
+
+
+def _fresh_storage(world: World, recall: Recall) -> Iterator[Said]:
+    """Wait for a look at Ceph that began after the question, unless Ceph does not answer."""
+    if not world.me.is_coordinator:
+        return
+    asked_s = world.clock.monotonic_s()
+    yield Poke(at_storage=True)
+    while world.clock.monotonic_s() < asked_s + STORAGE_TIMEOUT_S:
+        memory = recall().storage
+        if memory.fault or (memory.asked_at_s is not None and memory.asked_at_s >= asked_s):
+            return
+        yield None
+
+
+def _target(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del args, recall
+    yield Value(value=read(world.store, paths.TARGET, Target))
+
+
+def _plan(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del recall
+    plan = slices.read_plan(world.store, PlanId(str(args.get("id", ""))))
+    if plan is None:
+        yield Refusal(
+            code="no-plan",
+            message=f"no plan {args.get('id')} is kept",
+            hint="`target` names the one in force; the last 20 are kept",
+        )
+    else:
+        yield Value(value=plan)
+
+
+def _results(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del recall
+    yield Value(value=slices.read_results(world.store, PlanId(str(args.get("id", "")))))
+
+
+def _applied(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    del recall
+    of, store = Address(str(args.get("address", ""))), world.store
+    kind, _, name = of.partition("/")
+    is_vm = kind == Kind.VM and "/" not in name
+    applied = read(store, paths.applied(of), Applied)
+    yield Value(
+        value=AppliedFacts(
+            applied=applied,
+            placement=read(store, paths.placement(VmName(name)), PlacementRecord)
+            if is_vm
+            else None,
+            claim=read(store, paths.claim(of), Claim),
+            result=_last_result(world, of, applied),
+        )
+    )
+
+
+def _last_result(world: World, of: Address, applied: Applied | None) -> StepResult | None:
+    """Of the step that last changed an address, in the plan in force or the one that wrote it."""
+    target = read(world.store, paths.TARGET, Target)
+    plans = [] if target is None else [target.plan]
+    plans += [applied.plan] if applied is not None and applied.plan is not None else []
+    for plan in plans:
+        mine = [
+            result
+            for name, result in slices.read_results(world.store, plan).items()
+            if name.split(" ")[1:2] == [of]
+        ]
+        if mine:
+            return max(mine, key=lambda result: (result.started_at_s, result.step))
+    return None
+
+
+def _look_at_git(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    """Fetch now, and answer after a fetch that began after the question."""
+    del args
+    before = recall().source.fetches
+    # A fetch that is under way may have asked the remote before the push: it does not count.
+    needed = before + (2 if recall().source.is_fetching else 1)
+    until_s = world.clock.monotonic_s() + LOOK_TIMEOUT_S
+    yield Poke()
+    while recall().source.fetches < needed:
+        if world.clock.monotonic_s() > until_s:
+            yield Refusal(
+                code="timeout",
+                message=f"no fetch ended within {LOOK_TIMEOUT_S:.0f} s",
+                hint="is the remote slow? the cluster goes on looking by itself",
+            )
+            return
+        yield None
+    yield Value(value={"seen": recall().source.seen})
+
+
+def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+    """Events of every step of the commit's plan, until it is applied, failed, or time is over."""
+    del recall
+    commit = CommitId(str(args.get("commit", "")))
+    limit_s = args.get("timeout_s", FOLLOW_DEFAULT_S)
+    until_s = world.clock.monotonic_s() + (
+        float(limit_s) if isinstance(limit_s, int | float) else FOLLOW_DEFAULT_S
+    )
+    told: dict[str, tuple[StepStatus, float | None]] = {}
+    shown: PlanId | None = None
+    while True:
+        target = read(world.store, paths.TARGET, Target)
+        plan = None
+        if target is not None and target.commit == commit:
+            plan = slices.read_plan(world.store, target.plan)
+        if plan is not None:
+            if plan.id != shown:
+                told, shown = {}, plan.id
+            results = slices.read_results(world.store, plan.id)
+            statuses = slices.statuses(plan, results)
+            for step in plan.steps:
+                result = results.get(step.id)
+                now = (statuses[step.id], None if result is None else result.progress)
+                if told.get(step.id) != now:
+                    told[step.id] = now
+                    yield Event(
+                        event={
+                            "plan": plan.id,
+                            "step": step.id,
+                            "address": step.address,
+                            "node": step.node,
+                            "status": now[0],
+                            "progress": now[1],
+                            "error": "" if result is None else result.error,
+                        }
+                    )
+            outcome = _outcome(statuses, results)
+            if outcome:
+                yield Value(value={"outcome": outcome, "plan": plan.id})
+                return
+        elif _is_refused(world, commit):
+            seen = read(world.store, paths.seen(world.me.node), SourceSeen)
+            problems = () if seen is None else seen.problems
+            yield Value(value={"outcome": "refused", "plan": None, "problems": problems})
+            return
+        if world.clock.monotonic_s() > until_s:
+            yield Value(value={"outcome": "timeout", "plan": shown})
+            return
+        yield None
+
+
+def _outcome(statuses: Mapping[str, StepStatus], results: Mapping[str, StepResult]) -> str:
+    """`applied`, `failed`, or "" while there is something to wait for."""
+    if all(each is StepStatus.DONE for each in statuses.values()):
+        return "applied"
+    if any(each in (StepStatus.PENDING, StepStatus.RUNNING) for each in statuses.values()):
+        return ""
+    del results
+    return "failed"
+
+
+def _is_refused(world: World, commit: CommitId) -> bool:
+    """Is this very commit the tip that is not adopted?"""
+    accepted = read(world.store, paths.ACCEPTED, Accepted)
+    seen = read(world.store, paths.seen(world.me.node), SourceSeen)
+    if seen is None or seen.tip != commit or not seen.problems:
+        return False
+    return accepted is None or accepted.commit != commit
+
+
+_HANDLERS: Final[Mapping[str, Callable[[Mapping[str, object], World, Recall], Iterator[Said]]]] = {
+    "hello": _hello,
+    "inventory": _inventory,
+    "status": _status,
+    "target": _target,
+    "plan": _plan,
+    "results": _results,
+    "applied": _applied,
+    "look-at-git": _look_at_git,
+    "follow": _follow,
+}

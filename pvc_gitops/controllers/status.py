@@ -1,0 +1,119 @@
+"""What `pvc status` shows: one node's view of the store, put together without deciding anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pvc_gitops.controllers import slices
+from pvc_gitops.controllers.observe import Observed, inventory
+from pvc_gitops.controllers.records import read, read_all
+from pvc_gitops.controllers.watch import NodeWatch
+from pvc_gitops.model import paths
+from pvc_gitops.model.ids import NodeName, VmName
+from pvc_gitops.model.inventory import NodeState, StorageFacts
+from pvc_gitops.model.records import (
+    Accepted,
+    GuestPhase,
+    PlacementRecord,
+    SourceSeen,
+    StepResult,
+    StepStatus,
+)
+from pvc_gitops.planner.planner import PLANNER_VERSION
+from pvc_gitops.world.ports import Store, World
+from pvc_gitops.world.protocol import Status
+
+_OPEN = (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.BLOCKED)
+
+
+def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Status | None:
+    """Everything at a glance; None before the cluster is founded. Raises StoreError."""
+    observed = inventory(world, watch, storage)
+    if observed is None:
+        return None
+    store, inv = world.store, observed.inventory
+    quorum = store.quorum()
+    seen = {NodeName(n): s for n, s in read_all(store, paths.SEEN, SourceSeen).items()}
+    results = {} if observed.plan is None else slices.read_results(store, observed.plan.id)
+    left, failed = _steps(observed, results)
+    accepted = read(store, paths.ACCEPTED, Accepted)
+    return Status(
+        cluster=next((a.partition("/")[2] for a in inv.applied if a.startswith("cluster/")), ""),
+        now_s=world.clock.now_s(),
+        answered_by=world.me.node,
+        is_store_connected=store.is_connected(),
+        quorum=quorum.serving,
+        quorum_of=quorum.servers,
+        accepted=accepted,
+        seen=seen,
+        target=observed.target,
+        is_applied=accepted is not None
+        and observed.target is not None
+        and observed.target.commit == accepted.commit
+        and left == 0
+        and not failed,
+        steps_left=left,
+        steps_failed={name: results[name].error for name in failed},
+        problems=_problems(seen, world.me.node),
+        planner=_leader(store),
+        planner_version=PLANNER_VERSION,
+        nodes=inv.nodes,
+        guests=_guests(observed),
+        storage=inv.storage,
+        waiting=_waiting(observed),
+    )
+
+
+def _steps(observed: Observed, results: Mapping[str, StepResult]) -> tuple[int, tuple[str, ...]]:
+    if observed.plan is None:
+        return 0, ()
+    statuses = slices.statuses(observed.plan, results)
+    left = sum(1 for each in statuses.values() if each in _OPEN)
+    failed = tuple(sorted(n for n, each in statuses.items() if each is StepStatus.FAILED))
+    return left, failed
+
+
+def _problems(seen: Mapping[NodeName, SourceSeen], me: NodeName) -> tuple[str, ...]:
+    """Why the tip is not adopted: this node's word first, since it is the one that was asked."""
+    mine = seen.get(me)
+    for each in (mine, *seen.values()):
+        if each is not None and each.problems:
+            return each.problems
+    return ()
+
+
+def _leader(store: Store) -> NodeName | None:
+    """Whose candidacy is the oldest. Only shown, never relied on."""
+    candidates = store.read_children(paths.election("planner"))
+    if not candidates:
+        return None
+    first = candidates[min(candidates, key=lambda name: name[-10:])]  # ZooKeeper's sequence number
+    node = first.value.get("node")
+    return None if node is None else NodeName(node)
+
+
+def _guests(observed: Observed) -> Mapping[VmName, PlacementRecord]:
+    """Placements, with what readers show of guests whose owner is silent."""
+    found = {}
+    for name, placement in observed.inventory.placements.items():
+        owner = observed.inventory.nodes.get(placement.owner)
+        is_known = owner is not None and owner.state is NodeState.ONLINE
+        found[name] = placement if is_known else replace(placement, state=GuestPhase.UNKNOWN)
+    return found
+
+
+def _waiting(observed: Observed) -> tuple[tuple[str, str, str], ...]:
+    """What needs a person: the plan's own words first, then guests that do not come up."""
+    found: list[tuple[str, str, str]] = []
+    if observed.plan is not None:
+        found += [
+            (item.address, item.text, item.remedy)
+            for item in observed.plan.report
+            if item.kind in ("blocked", "waiting", "drift", "orphan")
+        ]
+    known = {address for address, _, _ in found}
+    for name, placement in sorted(observed.inventory.placements.items()):
+        if placement.state is GuestPhase.FAILED and f"vm/{name}" not in known:
+            found.append((f"vm/{name}", placement.why, f"pvc explain vm/{name}"))
+    return tuple(found)
