@@ -167,7 +167,7 @@ def _declared(inventory: Inventory | None, name: str, placed: Sequence[str]) -> 
 
 def _note(state: Status, facts: NodeFacts) -> str:
     if facts.state is NodeState.UNKNOWN:
-        return "silent: its guests are not started elsewhere"
+        return "silent"
     notes = ["planner"] if state.planner == facts.name else []
     notes += facts.faults[:1]
     return ", ".join(notes)

@@ -85,6 +85,7 @@ class PlannerMemory:
     plan: Plan | None = None  # in force, as read
     considered: Inventory | None = None  # what was last planned from, without its stamps
     states: dict[NodeName, NodeState] = field(default_factory=dict)  # when last planned
+    told: dict[NodeName, NodeState] = field(default_factory=dict)  # in the journal
     retry: Retry | None = None
     complaint: str = ""  # said once
 
@@ -176,7 +177,7 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     observed = inventory(world, memory.watch, memory.storage.facts, memory.plan)
     if observed is None or observed.inventory.accepted is None:
         return memory
-    memory = replace(memory, plan=observed.plan)
+    memory = replace(memory, plan=observed.plan, told=_told(world, memory, observed.inventory))
     memory = _freshen(world, memory, observed, now_s)
     applied = dict(observed.inventory.applied)
     asked_s = memory.storage.asked_at_s
@@ -207,6 +208,16 @@ def _freshen(
     if after.fault and after.fault != memory.storage.fault:
         world.journal.event("storage_fault", fault=after.fault)
     return replace(memory, storage=after, records=records, changed_at_s=changed_at_s)
+
+
+def _told(world: World, memory: PlannerMemory, inv: Inventory) -> dict[NodeName, NodeState]:
+    """One line for every node that turned."""
+    now = {name: facts.state for name, facts in inv.nodes.items()}
+    for name, state in now.items():
+        before = memory.told.get(name)
+        if before is not state:
+            world.journal.event("node_state", node=name, before=before or "", state=state)
+    return now
 
 
 def accept(world: World, formation: Formation, lead: Leadership) -> None:

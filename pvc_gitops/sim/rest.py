@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pvc_gitops.controllers import slices, storage
-from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.plan import PlannerMemory, is_under_way
 from pvc_gitops.controllers.source import spec_of
-from pvc_gitops.errors import StoreError
+from pvc_gitops.controllers.status import status
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
-from pvc_gitops.model.inventory import GuestState
-from pvc_gitops.model.plan import ItemKind
+from pvc_gitops.model.ids import Address, VmName
+from pvc_gitops.model.inventory import GuestState, Inventory
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
@@ -26,6 +26,7 @@ from pvc_gitops.model.records import (
 from pvc_gitops.planner.planner import POLICY, plan
 from pvc_gitops.sim.cluster import SimCluster, SimNode
 from pvc_gitops.sim.store import Client
+from pvc_gitops.world.protocol import Status
 
 
 def pending(cluster: SimCluster) -> str:
@@ -173,20 +174,71 @@ def check(cluster: SimCluster) -> None:
 def replan(cluster: SimCluster) -> tuple[str, ...]:
     """The steps of a plan made now, from a fresh look at everything."""
     leader = cluster.leader()
-    assert leader is not None
-    assert leader.planner is not None
-    world = cluster.world_of(leader, leader.planner)
-    memory: PlannerMemory = leader.planner.memory
-    try:
-        observed = inventory(world, memory.watch, storage.look(world))
-    except StoreError:
+    observed = look(cluster)
+    if leader is None or leader.planner is None or observed is None:
         return ()
-    assert observed is not None
     inv = observed.inventory
     assert inv.accepted is not None
-    found = plan(spec_of(world.repo, inv.accepted), inv, POLICY, inv.target)
-    blocked = {item.address for item in found.report if item.kind is ItemKind.BLOCKED}
-    return tuple(step.id for step in found.steps if step.address not in blocked)
+    repo = cluster.world_of(leader, leader.planner).repo
+    found = plan(spec_of(repo, inv.accepted), inv, POLICY, inv.target)
+    return tuple(step.id for step in found.steps)
+
+
+# --- for whoever sits before it -------------------------------------------------------------------
+
+
+def look(cluster: SimCluster) -> Observed | None:
+    """The inventory as the leading planner would see it now; None while nobody leads."""
+    leader = cluster.leader()
+    if leader is None or leader.planner is None:
+        return None
+    world = cluster.world_of(leader, leader.planner)
+    memory: PlannerMemory = leader.planner.memory
+    return inventory(world, memory.watch, storage.look(world))
+
+
+def look_at_status(cluster: SimCluster) -> tuple[Status, Inventory] | None:
+    """What `pvc status` would show, and the inventory behind it."""
+    leader, observed = cluster.leader(), look(cluster)
+    if leader is None or leader.planner is None or observed is None:
+        return None
+    world = cluster.world_of(leader, leader.planner)
+    memory: PlannerMemory = leader.planner.memory
+    found = status(world, memory.watch, observed.inventory.storage)
+    return None if found is None else (found, observed.inventory)
+
+
+def explain(cluster: SimCluster, address: str) -> list[str]:
+    """Why an object is as it is: its commit, its placement, its last step, what is in the way."""
+    observed = look(cluster)
+    if observed is None:
+        return ["no coordinator answers"]
+    inv = observed.inventory
+    record = inv.applied.get(Address(address))
+    if record is None:
+        return [f"{address} is not applied; `plan` says whether it is declared"]
+    lines = [f"{address}  {record.phase}, declared by commit {(record.commit or '')[:7]}"]
+    placement = inv.placements.get(VmName(record.name)) if record.kind == "vm" else None
+    if placement is not None:
+        why = f": {placement.why}" if placement.why else ""
+        lines.append(f"  {placement.state} on {placement.owner}, start {placement.starts}{why}")
+    for disk, ref in sorted(record.disks.items()):
+        lines.append(f"  {disk}: {ref.pool}/{ref.image}, {ref.size_mib} MiB")
+    for nic, lease in sorted(record.nics.items()):
+        lines.append(f"  {nic}: {lease.mac} {lease.address or 'no address'}")
+    report = () if observed.plan is None else observed.plan.report
+    lines += [
+        f"  {item.kind}: {item.text}  {item.remedy}".rstrip()
+        for item in report
+        if item.address == address
+    ]
+    for choice in () if observed.plan is None else observed.plan.placement:
+        if f"vm/{choice.vm}" == address:
+            lines.append(f"  placed on {choice.node}: the best of those that can host it")
+            lines += [f"    not {node}: {text}" for node, text in sorted(choice.rejected.items())]
+    if record.needs:
+        lines.append(f"  needs {', '.join(record.needs)}")
+    return lines
 
 
 def _looker(cluster: SimCluster, node: SimNode) -> Client:
