@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -126,3 +128,28 @@ def guard_faults(path: Path = GUARD_FILE) -> tuple[str, ...]:
         return ("pvc-guard has not begun on this node: journalctl -u pvc-guard",)
     except (OSError, ValueError, KeyError, TypeError) as err:
         return (f"{path} cannot be read: {err}",)
+
+
+def subnets_of(addresses: Sequence[str]) -> tuple[str, ...]:
+    """The subnets that this machine's interfaces with these addresses are in, in the same order."""
+    command = ["ip", "-json", "-4", "address", "show"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as err:
+        raise WorldError("read", "the interfaces", str(err), retryable=True) from err
+    return subnets(done.stdout, addresses)
+
+
+def subnets(answer: str, addresses: Sequence[str]) -> tuple[str, ...]:
+    """As `subnets_of`, of what `ip -json address` said."""
+    known = {
+        each["local"]: str(ipaddress.ip_interface(f"{each['local']}/{each['prefixlen']}").network)
+        for interface in json.loads(answer)
+        for each in interface["addr_info"]
+    }
+    missing = [address for address in addresses if address not in known]
+    if missing:
+        raise WorldError(
+            "find", missing[0], "no interface of this node has that address", retryable=True
+        )
+    return tuple(known[address] for address in addresses)

@@ -1,0 +1,105 @@
+"""The real World: every port by its adapter. The only place that knows all of them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pvc_gitops.adapters import system
+from pvc_gitops.adapters.ceph.cluster import Cluster
+from pvc_gitops.adapters.ceph.images import RbdImages
+from pvc_gitops.adapters.ceph.pools import RadosPools
+from pvc_gitops.adapters.dnsmasq.services import DnsmasqServices
+from pvc_gitops.adapters.git.mirror import Mirror
+from pvc_gitops.adapters.jobs import ThreadJobs
+from pvc_gitops.adapters.libvirt.hypervisor import LibvirtHypervisor
+from pvc_gitops.adapters.libvirt.kvm import acceleration
+from pvc_gitops.adapters.libvirt.xml import CephAccess
+from pvc_gitops.adapters.netlink.links import NetlinkLinks
+from pvc_gitops.adapters.zk import ZooKeeperStore
+from pvc_gitops.model.ids import NodeName
+from pvc_gitops.world import names
+from pvc_gitops.world.ports import Identity, World
+from pvc_node_agent.config import NodeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What ends a process's rest, and whether something changed that it should look at."""
+
+    _event: threading.Event = field(default_factory=threading.Event)
+    _change: threading.Event = field(default_factory=threading.Event)
+
+    def changed(self) -> None:
+        """From a watch or a job: look at everything."""
+        self._change.set()
+        self._event.set()
+
+    def asked(self) -> None:
+        """From the socket: a question waits."""
+        self._event.set()
+
+    def rest(self, limit_s: float) -> bool:
+        """Until woken or the limit; whether something changed."""
+        self._event.wait(limit_s)
+        self._event.clear()
+        is_changed = self._change.is_set()
+        self._change.clear()
+        return is_changed
+
+
+class GuardedHypervisor(LibvirtHypervisor):
+    """With what the guard found wrong about this node's guests among the faults."""
+
+    def faults(self) -> tuple[str, ...]:
+        return (*super().faults(), *system.guard_faults())
+
+
+def store_of(config: NodeConfig, wake: Wake) -> ZooKeeperStore:
+    """The session; it connects by itself, sooner or later."""
+    zookeeper = config.zookeeper
+    password = zookeeper.password_file.read_text(encoding="utf-8").strip()
+    return ZooKeeperStore(
+        zookeeper.servers, user=zookeeper.user, password=password, wake=wake.changed
+    )
+
+
+def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
+    """Everything else. Raises WorldError where this node is not as formation left it."""
+    ceph = Cluster(client=f"client.{config.ceph.client}", conf=str(config.ceph.conf))
+    addresses, source = config.addresses, config.source
+    core = system.subnets_of((addresses.upstream, addresses.cluster, addresses.storage))
+    return World(
+        me=Identity(
+            node=NodeName(config.node.name),
+            is_coordinator=config.node.role == "coordinator",
+            boot_id=system.boot_id(),
+        ),
+        clock=system.SystemClock(),
+        store=store,
+        hypervisor=GuardedHypervisor(
+            access=CephAccess(
+                user=config.ceph.client,
+                secret_uuid=config.ceph.secret_uuid,
+                conf=str(config.ceph.conf),
+            ),
+            acceleration=acceleration(),
+        ),
+        links=NetlinkLinks(addresses.cluster, core),
+        services=DnsmasqServices(),
+        pools=RadosPools(ceph),
+        images=RbdImages(ceph),
+        repo=Mirror(
+            Path(names.MIRROR),
+            url=source.url,
+            branch=source.branch,
+            folder=source.path,
+            credential=None
+            if source.credential_file is None
+            else source.credential_file.read_text(encoding="utf-8"),
+        ),
+        jobs=ThreadJobs(wake.changed),
+        journal=system.LineJournal(),
+        notes=system.FileNotes(Path(names.NOTES)),
+    )
