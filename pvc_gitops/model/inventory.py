@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
-from pvc_gitops.model.records import Applied, Claim, PlacementRecord
+from pvc_gitops.model.records import Applied, Claim, Lease, PlacementRecord
 
 
 class NodeState(StrEnum):
@@ -133,6 +133,7 @@ class Inventory:
     claims: Mapping[Address, Claim]
     storage: StorageFacts | None
     planner_version: str | None  # highest that has published
-    # Where the target plan puts guests that have no placement yet: a plan made while it runs must not
-    # choose again.
+    # What the target plan chose and is not done yet, so that a plan made while it runs does not choose
+    # again: nodes of guests that have no placement, leases of NICs (`planner.remaining.amid` fills both).
     chosen: Mapping[VmName, NodeName] = field(default_factory=dict)
+    leases: Mapping[VmName, Mapping[str, Lease]] = field(default_factory=dict)

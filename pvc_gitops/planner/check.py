@@ -259,7 +259,13 @@ class _Replay:
     def _unmade(self, step: Step) -> Iterator[str]:
         pool, image = step.inputs["pool"], step.inputs["image"]
         before = self.inventory.applied.get(_object(step.address))
-        if before is not None and before.spec.get("protect"):
+        named = before is not None and any(
+            (ref.pool, ref.image) == (pool, image) for ref in before.disks.values()
+        )
+        # What the record does not name any more was let go by an earlier plan.
+        now = self.records.get(_object(step.address))
+        is_kept = now is not None and bool(now.spec.get("protect"))
+        if before is not None and named and is_kept and before.spec.get("protect"):
             yield f"step {step.id} destroys data of {before.address}, which is protected"
         for of, record in sorted(self.records.items()):
             if of.partition("/")[0] == Kind.IMAGE and step.operation is Operation.IMAGE_DELETE:

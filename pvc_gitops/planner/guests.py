@@ -58,6 +58,7 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
     allocator = Allocator(context.spec, context.inventory)
     table = _seated(context, draft.after)
     new: dict[VmName, tuple[Document, Applied]] = {}
+    existing: list[tuple[Document, Applied]] = []
     for doc in context.spec.of_kind(Kind.VM):
         applied, name = context.applied(doc.address), VmName(doc.name)
         is_untouched = applied is not None and _is_untouched(context, doc, applied)
@@ -68,13 +69,16 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
             and applied.phase is Phase.PRESENT
             and context.owner(name) is not None
         ):
-            _change(context, draft, doc, applied, allocator=allocator, table=table)
+            existing.append((doc, applied))
         else:
             record = vms.new_record(context, draft, allocator, doc)
             if record is None:
                 keep(draft, applied)
             else:
                 new[name] = (doc, record)
+    # Those that shrink first: what they leave is room for the others.
+    for doc, applied in sorted(existing, key=lambda e: (vms.growth_mib(context, *e), e[0].address)):
+        _change(context, draft, doc, applied, allocator=allocator, table=table)
     _place_new(context, draft, table, new)
     _report_broken_rules(draft, table)
     return table.losses()

@@ -45,6 +45,12 @@ class Allocator:
                 if lease.address is not None and network in self._taken:
                     self._taken[network].add(lease.address)
 
+        for leases in inventory.leases.values():
+            self._macs.update(lease.mac for lease in leases.values())
+            for taken in self._taken.values():
+                # By number alone: subnets of one cluster are disjoint.
+                taken.update(lease.address for lease in leases.values() if lease.address)
+
     def leases(
         self,
         vm: Address,

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pvc_gitops.model.codec import canonical
-from pvc_gitops.model.plan import Plan, Step
+from pvc_gitops.model.ids import VmName
+from pvc_gitops.model.inventory import Inventory
+from pvc_gitops.model.plan import Operation, Plan, Step
+
+
+def amid(inventory: Inventory, target: Plan) -> Inventory:
+    """The inventory with what the plan in force chose: places and leases of guests. Whoever reads the
+    inventory of a live cluster adds them, or a plan made meanwhile may choose anew."""
+    records = [
+        step.record for step in target.steps if step.operation is Operation.VM_PUT and step.record
+    ]
+    return replace(
+        inventory,
+        target=target.id,
+        chosen={choice.vm: choice.node for choice in target.placement},
+        leases={VmName(record.name): record.nics for record in records if record.nics},
+    )
 
 
 def remaining_differs(new: Plan, target: Plan, done: frozenset[str]) -> bool:

@@ -67,7 +67,9 @@ def remove_others(context: Context, draft: Draft, going: Mapping[Address, Applie
             if applied.kind is not kind:
                 continue
             users = [of for of, record in draft.after.items() if applied.address in record.needs]
-            refusal = safety.reason_still_used(applied, users)
+            refusal = safety.reason_still_used(applied, users) or safety.reason_trash_to_come(
+                applied, draft.steps.values()
+            )
             if refusal is not None:
                 _refuse(draft, applied, refusal)
             elif kind is Kind.NETWORK:

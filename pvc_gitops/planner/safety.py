@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pvc_gitops.model.document import DOCUMENT_KINDS, Kind
 from pvc_gitops.model.ids import Address, VmName
 from pvc_gitops.model.inventory import NodeState
-from pvc_gitops.model.plan import ItemKind
+from pvc_gitops.model.plan import ItemKind, Operation, Step
 from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.planner.context import Context
 
@@ -64,6 +64,16 @@ def reason_still_used(applied: Applied, users: Collection[Address]) -> Refusal |
         text=f"its file is gone, but {named} still needs it",
         remedy=f"git restore {file_of(applied)}, or see why {named} stays",
     )
+
+
+def reason_trash_to_come(applied: Applied, steps: Iterable[Step]) -> Refusal | None:
+    """As for what lies in the trash already: it does not say of what it is a clone."""
+    if applied.kind is not Kind.IMAGE:
+        return None
+    if not any(step.operation is Operation.DISK_TRASH for step in steps):
+        return None
+    text = "kept: data that this plan moves to the trash may be a clone of it"
+    return Refusal(kind=ItemKind.ORPHAN, code="has-clones", text=text, remedy="")
 
 
 def over_budget(context: Context, doomed: Iterable[Applied]) -> Mapping[Address, Refusal]:

@@ -20,7 +20,6 @@ from pvc_gitops.model.plan import (
 )
 from pvc_gitops.model.records import Applied, DiskRef, Phase, Wanted
 from pvc_gitops.model.spec import RunState, VirtualMachine
-from pvc_gitops.model.units import size_mib
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, Difference, Held, field_changes, shown
 from pvc_gitops.planner.draft import Draft
@@ -29,6 +28,7 @@ from pvc_gitops.planner.operations import COSTS
 from pvc_gitops.planner.records import record_of, references
 from pvc_gitops.planner.steps.common import created, is_same, keep, settle, updated
 from pvc_gitops.planner.steps.disks import disk_address, making, rbd_name, youngest_life
+from pvc_gitops.scheduler.capacity import guest_mib
 
 _NO_PLACE: Final = Cause(code="no-place", text="it was applied and has no place", place=None)
 _LEFT_OVER: Final = Cause(code="left-over", text="data of a removed disk is left", place=None)
@@ -147,8 +147,9 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     made, _ = _make_disks(context, draft, record, node, pre=pre, old=applied)
     needs_restart = any(change.disposition in RESTARTING for change in found.changes)
     stays_up = is_running(context, applied) and record.wanted is Wanted.RUNNING
-    mode = doc.spec["reboot_for_changes"]
-    is_deferred = needs_restart and stays_up and mode == "never"
+    # Whether a manual guest runs is its operator's word: git does not restart it either.
+    is_allowed = doc.spec["reboot_for_changes"] != "never" and doc.spec["run_state"] == "running"
+    is_deferred = needs_restart and stays_up and not is_allowed
     restarts = needs_restart and stays_up and not is_deferred
     needs = list(made)
     if restarts or context.is_under_way(f"{Operation.VM_STOP} {of}"):
@@ -166,7 +167,13 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
                 downtime_s=RESTART_S if restarts else 0.0,
             )
         )
+    more_mib = load_mib(context.vm(doc.name, record.spec))
+    more_mib -= load_mib(context.vm(doc.name, applied.spec))
+    if more_mib > 0:
+        needs += draft.retiring.get(node, [])
     put = _put(context, draft, record, node, pre=pre, needs=needs, is_deferred=is_deferred)
+    if more_mib < 0:
+        draft.retiring.setdefault(node, []).append(put)
     if is_deferred:
         _report_restart(draft, doc, "it keeps what it has until it is stopped and started")
     else:
@@ -180,6 +187,18 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         because=_more_causes(applied, record, found),
         downtime_s=RESTART_S if restarts else 0.0,
     )
+
+
+def growth_mib(context: Context, doc: Document, applied: Applied) -> int:
+    """How much more memory its node must have for it; a disabled guest counts nothing."""
+    if applied.spec is doc.spec:
+        return 0
+    before, after = (context.vm(doc.name, spec) for spec in (applied.spec, doc.spec))
+    return load_mib(after) - load_mib(before)
+
+
+def load_mib(vm: VirtualMachine) -> int:
+    return 0 if vm.run_state is RunState.DISABLED else guest_mib(vm)
 
 
 def is_running(context: Context, applied: Applied) -> bool:
@@ -239,11 +258,13 @@ def _record(
     life: int,
 ) -> Applied:
     vm = context.vm(doc.name, spec)
-    kept = {} if applied is None else applied.nics
-    before = {} if applied is None else applied.spec["nics"]
-    nics, exhausted = allocator.leases(
-        doc.address, vm.nics, kept, {name: nic["network"] for name, nic in before.items()}
-    )
+    # A lease once given is kept: by the record, or by the plan in force that is about to write it.
+    kept = dict(context.inventory.leases.get(VmName(doc.name), {}))
+    before = {name: nic.network for name, nic in vm.nics.items() if name in kept}
+    if applied is not None:
+        kept |= applied.nics
+        before |= {name: nic["network"] for name, nic in applied.spec["nics"].items()}
+    nics, exhausted = allocator.leases(doc.address, vm.nics, kept, before)
     for name in exhausted:
         draft.blocked(
             doc.address,
@@ -304,7 +325,7 @@ def _make_disks(
         before = None if old is None else old.disks.get(name)
         needs: list[str] = []
         if before is not None and before.image == ref.image:
-            if before.size_mib == ref.size_mib:
+            if before.size_mib == ref.size_mib or _is_made(context, of, ref):
                 continue
             operation = Operation.DISK_GROW
             inputs = {"pool": ref.pool, "image": ref.image, "size_mib": ref.size_mib}
@@ -323,10 +344,10 @@ def _make_disks(
 
 
 def _is_made(context: Context, of: Address, ref: DiskRef) -> bool:
-    """Whether the data is there: of a guest whose making or removal was interrupted, since removal
-    takes the data first and the record last."""
+    """Whether the data is there in its size, although the record does not say so: of a guest whose
+    making, growth or removal was interrupted, since removal takes the data first and the record last."""
     found = context.image(ref.pool, ref.image)
-    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE)
+    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE, Operation.DISK_GROW)
     if any(context.is_under_way(f"{operation} {of}") for operation in making_it):
         return False
     return found is not None and found.size_mib >= ref.size_mib
@@ -408,24 +429,25 @@ def _has_pending_restart(context: Context, record: Applied) -> bool:
 def _withheld(context: Context, doc: Document, applied: Applied, room_mib: int) -> Iterable[Held]:
     changes = field_changes(doc, applied, context.spec.fields)
     running = is_running(context, applied)
+    has_no_room = growth_mib(context, doc, applied) > room_mib
     for change in changes:
         path: FieldPath = tuple(change.path.split("."))
-        if _removes_disk(change, path) and applied.spec.get("protect"):
+        if _removes_disk(change, path) and applied.spec["protect"] and doc.spec["protect"]:
             yield Held(
                 change=change,
                 kind=ItemKind.BLOCKED,
                 code="protected",
                 text=f"disk {path[1]} is gone from the file of a protected guest",
-                remedy="commit `protect: false` first, or keep the disk",
+                remedy="set `protect: false` as well, or keep the disk",
             )
-        elif path == ("memory",) and size_mib(change.after) - size_mib(change.before) > room_mib:
+        elif has_no_room and path in (("memory",), ("run_state",)):
             yield Held(
                 change=change,
                 kind=ItemKind.BLOCKED,
                 code="no-room",
-                text=f"memory {change.before} -> {change.after}: "
+                text=f"{change.path} {change.before} -> {change.after}: "
                 f"{context.owner(VmName(doc.name))} has {max(0, room_mib)} MiB free",
-                remedy=f"migrate it (pvc vm migrate {doc.name}), or keep `memory: {change.before}`",
+                remedy=f"pvc vm migrate {doc.name}, or keep `{change.path}: {change.before}`",
             )
         elif (
             change.disposition in RESTARTING

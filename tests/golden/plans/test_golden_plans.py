@@ -15,7 +15,7 @@ from pvc_gitops.planner import codec
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.inventory import empty
 from pvc_gitops.planner.planner import POLICY, exit_code, plan
-from pvc_gitops.planner.remaining import remaining_differs
+from pvc_gitops.planner.remaining import amid, remaining_differs
 from pvc_gitops.planner.render import text
 from pvc_gitops.planner.replay import applied_after
 from pvc_gitops.spec.load import load
@@ -69,9 +69,7 @@ def happen(inventory, spec, line):
         case ["done", count]:
             first = plan(spec, inventory, POLICY, None)
             done = first.steps[: int(count)]
-            chosen = {choice.vm: choice.node for choice in first.placement}
-            after = applied_after(first, inventory, done)
-            return replace(after, target=first.id, chosen=chosen)
+            return amid(applied_after(first, inventory, done), first)
     raise AssertionError(f"world.txt: {line!r}")
 
 
@@ -124,11 +122,9 @@ def test_the_rest_of_a_plan_is_not_another_plan():
     (spec,) = commits(HERE / "a-plan-made-in-the-middle-holds-what-is-left")
     inventory = empty(spec, 0)
     first = plan(spec, inventory, POLICY, None)
-    chosen = {choice.vm: choice.node for choice in first.placement}
     for count in range(len(first.steps) + 1):
         done = first.steps[:count]
-        after = applied_after(first, inventory, done)
-        after = replace(after, target=first.id, chosen=chosen)
+        after = amid(applied_after(first, inventory, done), first)
         new = plan(spec, after, POLICY, first.id)
         names = frozenset(step.id for step in done)
         assert remaining_differs(new, first, names) is False, count

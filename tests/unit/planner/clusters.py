@@ -102,7 +102,12 @@ def pool(name="vms", **more):
 
 
 def image(name="tiny", checksum="sha256:" + "a" * 64, **more):
-    spec = {"url": "http://10.20.0.254/tiny.raw", "checksum": checksum, "format": "raw", "pool": "vms"}
+    spec = {
+        "url": "http://10.20.0.254/tiny.raw",
+        "checksum": checksum,
+        "format": "raw",
+        "pool": "vms",
+    }
     return document(Kind.IMAGE, name, spec | more)
 
 
