@@ -23,6 +23,7 @@ UNIT: Final = "pvc-dhcp@{}.service"
 COMMAND_LIMIT_S: Final = 20.0  # systemd waits for dnsmasq to end; milliseconds at rest
 _USER: Final = "dnsmasq"
 _INTERFACES: Final = Path("/sys/class/net")
+_PROCESSES: Final = Path("/proc")
 
 
 class DnsmasqServices:
@@ -33,8 +34,7 @@ class DnsmasqServices:
 
     def dhcp(self) -> Mapping[int, DhcpConfig]:
         noted = {int(path.stem): path for path in self._folder.glob("*.json")}
-        running = self._running(sorted(noted))
-        found = {vni: _read_note(noted[vni]) for vni in sorted(running)}
+        found = {vni: _read_note(noted[vni]) for vni in sorted(noted) if self._is_running(vni)}
         return {vni: config for vni, config in found.items() if config is not None}
 
     def serve_dhcp(self, config: DhcpConfig) -> None:
@@ -73,20 +73,20 @@ class DnsmasqServices:
         for path in (folder, leases):
             os.chown(path, *_owner())
 
-    def _running(self, vnis: list[int]) -> frozenset[int]:
-        if not vnis:
-            return frozenset()
-        units = [UNIT.format(vni) for vni in vnis]
-        # One line a unit, in order; the exit status only says that not all are active.
-        lines = self._systemctl("is-active", *units, may_fail=True).splitlines()
-        states = zip(vnis, lines, strict=False)
-        return frozenset(vni for vni, state in states if state == "active")
+    def _is_running(self, vni: int) -> bool:
+        """Is there a process of this configuration? Asked of the kernel: it is asked every tick."""
+        try:
+            pid = int(self._file(vni, "pid").read_text())
+            words = (_PROCESSES / str(pid) / "cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return False
+        return f"--conf-file={self._file(vni, 'conf')}".encode() in words
 
     @staticmethod
-    def _systemctl(verb: str, *units: str, may_fail: bool = False) -> str:
+    def _systemctl(verb: str, unit: str) -> None:
         try:
             done = subprocess.run(
-                ["systemctl", verb, *units],
+                ["systemctl", verb, unit],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -94,12 +94,10 @@ class DnsmasqServices:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as err:
-            raise LinkError(verb, " ".join(units), str(err), retryable=True) from err
-        if done.returncode and not may_fail:
+            raise LinkError(verb, unit, str(err), retryable=True) from err
+        if done.returncode:
             reason = done.stderr.strip() or "failed"
-            hint = f"{reason}; journalctl -u {units[0]}"
-            raise LinkError(verb, " ".join(units), hint, retryable=True)
-        return done.stdout
+            raise LinkError(verb, unit, f"{reason}; journalctl -u {unit}", retryable=True)
 
 
 def _read_note(path: Path) -> DhcpConfig | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from xml.etree import ElementTree as ET
@@ -41,6 +41,8 @@ CREATE_LIMIT_S: Final = 60.0
 DESTROY_LIMIT_S: Final = 45.0  # libvirt itself waits 15 s for SIGTERM and 15 s for SIGKILL
 UNPLUG_LIMIT_S: Final = 8.0  # a booted Linux lets go within one second
 UNPLUG_POLL_S: Final = 0.1
+# Definitions change by our own hand, and then are read again at once; this is for changes by others.
+REREAD_S: Final = 60.0
 VHOST: Final = "/dev/vhost-net"
 
 _STATES: Final = {
@@ -87,6 +89,9 @@ _LASTING: Final = frozenset(
 )
 
 
+_Known = dict[tuple[str, int], tuple[float, Domain | None]]
+
+
 class LibvirtHypervisor:
     """Implements `world.ports.Hypervisor`."""
 
@@ -95,12 +100,23 @@ class LibvirtHypervisor:
         self._acceleration = acceleration
         self._bounded = Bounded("libvirt")
         self._connection: Connection = None
+        # By uuid and libvirt's id, which is another one after each start: when it was read, and what.
+        self._known: _Known = {}
+        self._changes = 0  # grows before and after each change of ours
         self._lock = threading.Lock()
         _start_event_loop()
 
     def domains(self) -> Mapping[str, DomainFacts]:
         def work(connection: Connection) -> Mapping[str, DomainFacts]:
-            found = [_facts(each) for each in connection.listAllDomains()]
+            # One question for the states of all, whatever their number; definitions are remembered.
+            changes = self._changes
+            stats = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+            known = dict(self._known)
+            found = [_facts(running, values, known) for running, values in stats]
+            here = _keys(stats)
+            with self._lock:
+                if changes == self._changes:  # else what was read may be from before the change
+                    self._known = {key: each for key, each in known.items() if key in here}
             return {facts.name: facts for facts in found if facts is not None}
 
         return self._run("list", "domains", work)
@@ -217,6 +233,9 @@ class LibvirtHypervisor:
         work: Callable[[Connection], T],
         limit_s: float = ASK_LIMIT_S,
     ) -> T:
+        is_change = operation != "list"
+        if is_change:
+            self._forget()
         try:
             return self._bounded.call(lambda: work(self._connected()), limit_s)
         except TimeLimitError as err:
@@ -228,6 +247,14 @@ class LibvirtHypervisor:
             raise HypervisorError(operation, target, str(err), retryable=not is_lasting) from err
         except ValueError as err:  # what `xml` refuses to describe
             raise HypervisorError(operation, target, str(err), retryable=False) from err
+        finally:
+            if is_change:
+                self._forget()
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._changes += 1
+            self._known = {}
 
     def _connected(self) -> Connection:
         with self._lock:
@@ -241,26 +268,38 @@ class LibvirtHypervisor:
         return fresh
 
 
-def _facts(found: Running) -> DomainFacts | None:
-    """None for a domain that ended between two questions."""
-    try:
-        state, reason = found.state()
-        text = found.XMLDesc()
-    except libvirt.libvirtError as err:
-        if err.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
-    try:
-        domain = xml.parse_domain_xml(text)
-    except (ValueError, ET.ParseError):
-        domain = None  # it bears our mark but not our shape: shown, never touched
+def _facts(running: Running, values: Mapping[str, int], known: _Known) -> DomainFacts | None:
+    """From `known` or libvirt, into `known`; None for a domain that ended between two questions."""
+    key = (running.UUIDString(), running.ID())
+    now_s = time.monotonic()
+    read = known.get(key)
+    if read is None or now_s > read[0] + REREAD_S:
+        try:
+            read = (now_s, _read(running))
+        except libvirt.libvirtError as err:
+            if err.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+        known[key] = read
+    state, reason = values["state.state"], values["state.reason"]
     return DomainFacts(
-        name=found.name(),
-        uuid=found.UUIDString(),
+        name=running.name(),
+        uuid=running.UUIDString(),
         state=_STATES.get(state, GuestState.CRASHED),
-        domain=domain,
+        domain=read[1],
         reason=_PAUSED.get(reason, "unknown") if state == libvirt.VIR_DOMAIN_PAUSED else "",
     )
+
+
+def _keys(stats: Iterable[tuple[Running, Mapping[str, int]]]) -> frozenset[tuple[str, int]]:
+    return frozenset((running.UUIDString(), running.ID()) for running, _ in stats)
+
+
+def _read(running: Running) -> Domain | None:
+    try:
+        return xml.parse_domain_xml(running.XMLDesc())
+    except (ValueError, ET.ParseError):
+        return None  # it bears our mark but not our shape: shown, never touched
 
 
 _event_loop: threading.Thread | None = None

@@ -3,7 +3,8 @@
 
     python3 adapters.py --image FILE [--only storage,hypervisor,links,dhcp,services]
 
-Prints `PASS name` a check and `FAIL name: why`; exits 1 if anything failed. Makes a pool, images, a
+The node's own agent must not run beside `hypervisor` and `services`: it would put away what it has no
+record of. Prints `PASS name` a check and `FAIL name: why`; exits 1 if anything failed. Makes a pool, images, a
 guest, bridges and name spaces with names of its own, and removes them.
 """
 
@@ -340,6 +341,8 @@ def hypervisor(image: Path) -> None:
     log.unlink(missing_ok=True)
     try:
         hypervisor_checks(guests, domain, images, log)
+        with check("a killed guest starts again at once, when its client is blocked"):
+            killed_guest(guests, domain, images, pools)
     finally:
         guests.destroy(GUEST)
         run("ip", "link", "del", bridge, check_it=False)
@@ -447,6 +450,23 @@ def hypervisor_checks(
     with check("what cannot be described is refused"):
         odd = dataclasses.replace(domain, firmware="uefi")
         assert not expect(HypervisorError, lambda: guests.create_paused(odd)).retryable
+
+
+def killed_guest(
+    guests: LibvirtHypervisor, domain: Domain, images: RbdImages, pools: RadosPools
+) -> None:
+    guests.create_paused(domain)
+    os.kill(int(Path(f"/run/libvirt/qemu/{GUEST}.pid").read_text()), signal.SIGKILL)
+    until(lambda: GUEST not in guests.domains(), 10, "libvirt notices")
+    watchers = {each for disk in ("root", "data") for each in images.watchers(POOL, disk)}
+    assert watchers, "a killed QEMU stays a watcher; nothing would need to be blocked"
+    for watcher in watchers:
+        pools.block(watcher, 60)
+    assert watchers <= pools.blocklist()
+    until(lambda: images.watchers(POOL, "root") == (), 5, "the watcher is gone")
+    guests.create_paused(domain)
+    assert not set(images.watchers(POOL, "root")) & watchers
+    guests.destroy(GUEST)
 
 
 def can_list(guests: LibvirtHypervisor) -> bool:
@@ -695,8 +715,7 @@ def drop_rules(space: str) -> None:
 def services() -> None:
     """The unit itself, on this node: needs pvc-dhcp@.service installed."""
     ours = DnsmasqServices()
-    link = NetlinkLinks("127.0.0.1", [])
-    link.create(a_bridge(VNI, "127.0.0.1"))
+    plain_bridge()
     try:
         with check("dnsmasq runs as a unit and is read back"):
             ours.serve_dhcp(a_dhcp_config())
@@ -719,8 +738,7 @@ def services() -> None:
             )
             until(lambda: VNI in ours.dhcp(), 5, "shown")
         with check("a bridge made anew needs a new dnsmasq"):
-            link.delete(VNI)
-            link.create(a_bridge(VNI, "127.0.0.1"))
+            plain_bridge()
             assert VNI not in ours.dhcp()
             ours.serve_dhcp(more)
             assert VNI in ours.dhcp()
@@ -733,7 +751,16 @@ def services() -> None:
             assert not expect(LinkError, lambda: ours.serve_dhcp(odd)).retryable
     finally:
         ours.stop_dhcp(VNI)
-        link.delete(VNI)
+        run("ip", "link", "del", names.bridge(VNI))
+
+
+def plain_bridge() -> None:
+    """Made anew, and not by us: the rules of this node's own networks stay as they are."""
+    name = names.bridge(VNI)
+    run("ip", "link", "del", name, check_it=False)
+    run("ip", "link", "add", name, "type", "bridge")
+    run("ip", "addr", "add", "10.250.0.1/24", "dev", name)
+    run("ip", "link", "set", name, "up")
 
 
 def offers(mac: str, wait_s: float) -> list[dict]:
