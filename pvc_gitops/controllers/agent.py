@@ -20,7 +20,7 @@ from pvc_gitops.controllers.source import SourceMemory
 from pvc_gitops.controllers.steps import StepsMemory
 from pvc_gitops.controllers.storage import LOOK_EVERY_S, StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
-from pvc_gitops.errors import StoreError
+from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.model import paths
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.world.ports import World
@@ -72,7 +72,10 @@ def tick(world: World, memory: AgentMemory) -> AgentMemory:
         memory = _observe(world, memory, now_s)
         if not (memory.is_woken or memory.is_poked) and now_s < memory.full_at_s:
             return _due(memory)
-        return _due(_full(world, memory, now_s))
+        return _due(_with_store(world, _full(world, memory, now_s)))
+    except StoreConflict as error:
+        world.journal.event("conflict", path=error.target)
+        return _after_conflict(world, memory, now_s)
     except StoreError as error:
         # Losing the store is a decision: guests run on, nothing new is begun, and what we do not know
         # about our own last transaction is read again.
@@ -87,10 +90,24 @@ def _without_store(world: World, memory: AgentMemory, why: str) -> AgentMemory:
     return replace(memory, due_at_s=due_s, full_at_s=due_s, store_fault=why)
 
 
+def _after_conflict(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
+    """What was read was old: catch up with the leader, and look again."""
+    try:
+        world.store.sync()
+    except StoreError as error:
+        return _without_store(world, memory, str(error))
+    due_s = now_s + WITHOUT_STORE_S
+    return replace(memory, due_at_s=due_s, full_at_s=due_s, steps=memory.steps.unsure())
+
+
+def _with_store(world: World, memory: AgentMemory) -> AgentMemory:
+    if not memory.store_fault:
+        return memory
+    world.journal.event("store_found")
+    return replace(memory, store_fault="")
+
+
 def _observe(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
-    if memory.store_fault:
-        world.journal.event("store_found")
-        memory = replace(memory, store_fault="", is_woken=True)
     if not memory.is_watching:
         for path in WATCHED:
             world.store.watch(path)
@@ -161,4 +178,5 @@ def _due(memory: AgentMemory) -> AgentMemory:
     dues = [memory.full_at_s]
     if memory.watch.looked_at_s is not None:
         dues.append(memory.beats_at_s)
-    return replace(memory, due_at_s=min(dues))
+    due_s = min(dues)
+    return memory if memory.due_at_s == due_s else replace(memory, due_at_s=due_s)

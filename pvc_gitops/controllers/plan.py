@@ -8,6 +8,7 @@ and its epoch, and a plan that no target names is inert.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,9 +116,15 @@ def tick(world: World, memory: PlannerMemory) -> PlannerMemory:
     except StoreConflict as error:
         # Somebody else leads, or a record changed while we looked: look again.
         world.journal.event("planner_conflict", path=error.target)
-        return _later(replace(memory, considered=None), now_s)
+        return _later(_caught_up(world, replace(memory, considered=None)), now_s)
     except StoreError:
         return _later(replace(memory, considered=None), now_s)
+
+
+def _caught_up(world: World, memory: PlannerMemory) -> PlannerMemory:
+    with suppress(StoreError):
+        world.store.sync()
+    return memory
 
 
 def _later(memory: PlannerMemory, now_s: float) -> PlannerMemory:
@@ -169,6 +176,7 @@ def _has_turned(before: NodeWatch, after: NodeWatch, now_s: float) -> bool:
 
 def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -> PlannerMemory:
     store = world.store
+    store.sync()  # a leader decides on what is, not on what its server has heard of so far
     memory = replace(memory, full_at_s=now_s + FULL_EVERY_S)
     formation = read(store, paths.FORMAT, Formation)
     if formation is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
-from pvc_gitops.errors import StoreError
+from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import NodeName
@@ -66,8 +66,11 @@ def put(path: str, value: object, before: int | None) -> Op:
 
 def write(store: Store, path: str, value: object, *checks: Check) -> None:
     """Set a record that only this process writes, whether it stands or not."""
-    stamped = store.read(path)
-    store.commit((*checks, put(path, value, None if stamped is None else stamped.version)))
+    try:
+        store.commit((*checks, put(path, value, version_of(store.read(path)))))
+    except StoreConflict:
+        store.sync()  # our own last write had not reached the server that we read from
+        store.commit((*checks, put(path, value, version_of(store.read(path)))))
 
 
 def version_of(stamped: Stamped | None) -> int | None:

@@ -107,6 +107,7 @@ class SimCluster:
         self.spec = load(files, commit=self.origin.push(files, subject))
         self.ceph = Ceph(kernel=self.kernel, osds=self._osds, now_s=self._wall_s)
         self._silent_until_s = 0.0
+        self._has_quorum = False  # asked thousands of times, changed a few
         self._zk_leader: NodeName | None = None
         self._found(self.spec, subject)
         self.nodes: dict[NodeName, SimNode] = {
@@ -246,8 +247,7 @@ class SimCluster:
         return Quorum(serving=len(self.serving()), servers=servers)
 
     def has_quorum(self) -> bool:
-        quorum = self.quorum()
-        return 2 * quorum.serving > quorum.servers
+        return self._has_quorum
 
     def reaches_store(self, name: NodeName) -> bool:
         node = self.nodes[name]
@@ -368,7 +368,8 @@ class SimCluster:
             self.kernel.after(SESSION_S, lambda client=client: look(client))  # type: ignore[misc]
 
     def _quorum_changed(self, *, lost_leader: bool) -> None:
-        serving = self.serving()
+        serving, quorum = self.serving(), self.quorum()
+        self._has_quorum = 2 * quorum.serving > quorum.servers
         if self._zk_leader in serving:
             return
         self._zk_leader = serving[0] if self.has_quorum() else None
