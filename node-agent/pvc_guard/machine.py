@@ -31,12 +31,11 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
-def stay_in_memory() -> None:
-    """No page of ours is ever swapped out; only touched ones count (MCL_ONFAULT). Raises OSError."""
+def stay_in_memory() -> bool:
+    """No page of ours is ever swapped out; only touched ones count (MCL_ONFAULT). False where the
+    kernel does not allow it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"mlockall: {os.strerror(code)}")
+    return int(libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0
 
 
 def run_first() -> bool:

@@ -137,7 +137,9 @@ def main() -> None:
 def run(paths: Paths) -> None:
     """Read the configuration, arm what is there, and guard."""
     config = _config(paths.config)
-    stay_in_memory()
+    # A guard without these rights is still better than none.
+    if not stay_in_memory():
+        _log("memory is not locked: LimitMEMLOCK of this process is too low")
     if not run_first():
         _log("no real-time priority: the kernel does not give it to this process")
     process = _begin(paths, config)
