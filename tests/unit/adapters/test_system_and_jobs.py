@@ -117,3 +117,15 @@ def test_the_guards_complaints_are_told(tmp_path):
     assert system.guard_faults(path) == ("a QEMU is elsewhere",)
     path.write_text("{")
     assert "cannot be read" in system.guard_faults(path)[0]
+
+
+ADDRESSES = """[{"ifname": "lo", "addr_info": [{"family": "inet", "local": "127.0.0.1", "prefixlen": 8}]},
+ {"ifname": "cluster", "addr_info": [{"family": "inet", "local": "10.21.0.1", "prefixlen": 24}]},
+ {"ifname": "down", "addr_info": []}]"""
+
+
+def test_subnets_are_found_by_address():
+    assert system.subnets(ADDRESSES, ["10.21.0.1", "127.0.0.1"]) == ("10.21.0.0/24", "127.0.0.0/8")
+    with pytest.raises(WorldError, match=r"10\.9\.9\.9"):
+        system.subnets(ADDRESSES, ["10.9.9.9"])
+    assert system.subnets_of(["127.0.0.1"]) == ("127.0.0.0/8",)
