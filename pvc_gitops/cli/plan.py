@@ -15,10 +15,12 @@ import click
 from pvc_gitops.errors import UsageError
 
 if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small plan's time
+    from pvc_gitops.model.ids import CommitId
     from pvc_gitops.model.inventory import Inventory
     from pvc_gitops.model.plan import Plan
     from pvc_gitops.model.spec import ClusterSpec
 
+_FILES_NAMED_MAX = 3
 _WIDTH_FILE = 80
 _WIDTH_MIN = 60
 _WIDTH_MAX = 120
@@ -62,7 +64,7 @@ def plan(
         raise UsageError("--empty and --inventory exclude each other", hint="choose one of them")
     if now is not None and not empty:
         raise UsageError("--now goes with --empty only", hint="an inventory brings its own time")
-    spec = _spec(repo, rev)
+    spec, source = _spec(repo, rev)
     inventory = _inventory(ctx, spec, empty=empty, file=inventory_file, now=now, repo=repo)
 
     from pvc_gitops.planner import planner
@@ -73,17 +75,21 @@ def plan(
     if wrong:
         listed = "\n       ".join(wrong[:10])
         raise AssertionError(f"the verifier refuses this plan; please report it:\n       {listed}")
-    _show(made, json_file, elapsed_s=time.perf_counter() - started)
+    _show(made, json_file, source=source, elapsed_s=time.perf_counter() - started)
     ctx.exit(planner.exit_code(made))
 
 
-def _spec(repo: Path, rev: str | None) -> ClusterSpec:
+def _spec(repo: Path, rev: str | None) -> tuple[ClusterSpec, str]:
+    """What is planned, and in words where it comes from, where that is not plain."""
     from pvc_gitops.cli.problems import read_files, show_problems
     from pvc_gitops.errors import SpecError
     from pvc_gitops.spec.load import load
 
     started = time.perf_counter()
     commit, files, refused = read_files(repo, rev)
+    source = ""
+    if rev is None:
+        commit, source = _head(repo)
     try:
         spec = load(files, commit=commit)
         found = list(refused)
@@ -93,7 +99,26 @@ def _spec(repo: Path, rev: str | None) -> ClusterSpec:
         elapsed_ms = (time.perf_counter() - started) * 1000
         show_problems(found, files=len(files), elapsed_ms=elapsed_ms)
         raise UsageError("the repository is not valid: nothing was planned", hint="pvc validate")
-    return spec
+    return spec, source
+
+
+def _head(repo: Path) -> tuple[CommitId | None, str]:
+    """The commit that the folder is, or none and how it differs from it."""
+    if not any(
+        (folder / ".git").exists() for folder in (repo.absolute(), *repo.absolute().parents)
+    ):
+        return None, ""  # libgit2 takes longer to load than a small plan to make
+    from pvc_gitops.adapters.git.head import read_head
+
+    head = read_head(repo)
+    if head is None:
+        return None, ""
+    if not head.changed:
+        return head.commit, ""
+    count = len(head.changed)
+    named = ", ".join(head.changed[:_FILES_NAMED_MAX]) + (", …" if count > _FILES_NAMED_MAX else "")
+    files = "1 file differs" if count == 1 else f"{count} files differ"
+    return None, f"your tree: {files} from {head.commit[:7]} ({named})"
 
 
 def _inventory(
@@ -132,7 +157,7 @@ def _moment_s(text: str) -> int:
     return int(moment.timestamp())
 
 
-def _show(made: Plan, json_file: str | None, *, elapsed_s: float) -> None:
+def _show(made: Plan, json_file: str | None, *, source: str, elapsed_s: float) -> None:
     if json_file is not None:
         from pvc_gitops.planner.codec import plan_to_bytes
 
@@ -144,6 +169,8 @@ def _show(made: Plan, json_file: str | None, *, elapsed_s: float) -> None:
         Path(json_file).write_bytes(data)
     from pvc_gitops.planner.render import text
 
+    if source:
+        click.echo(source)
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     click.echo(
         text(
