@@ -448,9 +448,9 @@ def _while_opening(guard: Guard, life: Opening, event: Event) -> Step:
 
 def _while_holding(guard: Guard, life: Holding, event: Event) -> Step:
     match event:
-        case ShutDown() if guard.is_slice_empty:
-            return _part(guard, life.lease.incarnation)
         case ShutDown():
+            # Also where the slice was empty when last looked at: the last word needs a look that
+            # is younger than the wish.
             return replace(guard, life=Leaving(lease=life.lease)), ()
         case Revoked() if event.incarnation == life.lease.incarnation:
             # It can never be renewed, and others wait for its end: waiting longer helps nobody.

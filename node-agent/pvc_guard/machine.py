@@ -49,9 +49,9 @@ def run_first() -> bool:
     return True
 
 
-def is_machine_stopping() -> bool:
+def is_machine_stopping(systemctl: Path) -> bool:
     """Whether systemd is taking the whole machine down, and not only this service."""
-    command = ["systemctl", "is-system-running"]
+    command = [str(systemctl), "is-system-running"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):

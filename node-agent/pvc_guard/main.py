@@ -45,6 +45,7 @@ class Paths:
     proc: Path = Path("/proc")
     devices: Path = Path("/dev")
     watchdogs: Path = Path("/sys/class/watchdog")
+    systemctl: Path = Path("/usr/bin/systemctl")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Process:
         while not isinstance(self.guard.life, lease.Left):
             if self.is_asked_to_stop:
                 self.is_asked_to_stop = False
-                if not is_machine_stopping():
+                if not is_machine_stopping(self.paths.systemctl):
                     return
                 self.feed(lease.ShutDown)
             self.feed(lease.SliceEmpty if self.look() else lease.SlicePopulated)

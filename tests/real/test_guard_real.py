@@ -24,7 +24,7 @@ from pathlib import Path
 from pvc_guard.main import Paths, run
 here = Path({here!r})
 run(Paths(config=here / "node.toml", state=here / "guard.json", slice=Path({slice!r}),
-          proc=here / "proc", devices=here, watchdogs=here))
+          proc=here / "proc", devices=here, watchdogs=here, systemctl=here / "systemctl"))
 """
 CONFIG = """
 [node]
@@ -260,3 +260,23 @@ def test_a_stopped_guard_finds_its_lease_over(guard):
     assert guest.poll() is None  # only a watchdog could have ended it meanwhile
     guard.process.send_signal(signal.SIGCONT)
     guest.wait(timeout=2)
+
+
+def test_a_machine_that_goes_down_says_left_after_its_last_guest(guard, client):
+    guest = guard.slice.start_guest()
+    first = guard.state()["incarnation"]
+    systemctl = guard.here / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho stopping\nexit 1\n")
+    systemctl.chmod(0o755)
+    guard.process.send_signal(signal.SIGTERM)
+    time.sleep(2.5)
+    assert guest.poll() is None
+    assert guard.state()["life"] == "leaving"
+    assert guard.state()["incarnation"] == first
+    guest.kill()
+    guest.wait(timeout=5)
+    assert guard.process.wait(timeout=10) == 0
+    record = codec.decode(IncarnationRecord, json.loads(client.get(paths.incarnation(NODE))[0]))
+    assert record.id == first
+    assert not record.guests_left
+    guard.process = None
