@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 
-from pvc_gitops.model.document import Document, Kind, Spec
+from pvc_gitops.model.document import Document, Kind, Spec, Value
 from pvc_gitops.model.ids import Address, CommitId, address, derived_uuid
 from pvc_gitops.model.records import Applied, Phase
 
@@ -36,6 +39,19 @@ def record_of(
         nics={},
         disks={},
     )
+
+
+def sealed(doc: Document) -> Document:
+    """A secret as plans, records and reports may show it: its keys, and the SHA-256 of each encrypted
+    value, so that a laptop and the cluster agree on what changed and neither shows it."""
+    return replace(doc, spec={key: _seal(value) for key, value in doc.spec.items()})
+
+
+def _seal(value: Value) -> Value:
+    if isinstance(value, dict):
+        return {key: _seal(each) for key, each in value.items()}
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def references(kind: Kind, spec: Spec) -> tuple[Address, ...]:

@@ -8,7 +8,7 @@ from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.plan import Operation
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
-from pvc_gitops.planner.records import record_of
+from pvc_gitops.planner.records import record_of, sealed
 from pvc_gitops.planner.steps.common import created, is_hindered, is_same, keep, settle, updated
 
 KINDS: Final = (Kind.SECRET, Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.OPERATOR)
@@ -16,6 +16,8 @@ KINDS: Final = (Kind.SECRET, Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.OPERATOR)
 
 def plan_record(context: Context, draft: Draft, doc: Document) -> None:
     """Put the record where it is missing or says something else."""
+    if doc.kind is Kind.SECRET:
+        doc = sealed(doc)
     applied = context.applied(doc.address)
     if applied is not None and applied.spec == doc.spec and applied.tags == doc.tags:
         keep(draft, applied)

@@ -166,3 +166,22 @@ def test_a_lab_of_one_node_is_not_refused_what_no_cluster_of_one_can_have():
     made = plan(spec, empty(spec, 0), POLICY, None)
     assert made.summary.blocked == 0
     assert made.summary.n1 is CapacityVerdict.FAILS
+
+
+def test_a_secret_is_shown_by_the_digest_of_what_is_encrypted():
+    def secret(value):
+        return replace(
+            vm("keys"),
+            kind=Kind.SECRET,
+            address="secret/keys",
+            spec={"ceph": value, "ca": "ENC[x]"},
+        )
+
+    before, after = "ENC[AES256_GCM,data:old]", "ENC[AES256_GCM,data:new]"
+    first = spec_of(*BASE, secret(before), commit="1" * 40)
+    made = replanned(first, spec_of(*BASE, secret(after), commit="2" * 40))
+    (change,) = made.changes
+    assert [field.path for field in change.fields] == ["ceph"]
+    written = codec.plan_to_bytes(made) + codec.inventory_to_bytes(applied(first))
+    assert b"ENC[" not in written
+    assert change.after["ceph"].startswith("sha256:")
