@@ -28,6 +28,7 @@ from pvc_gitops.model.records import (
     Target,
 )
 from pvc_gitops.model.spec import Cluster
+from pvc_gitops.planner.remaining import amid
 from pvc_gitops.world.ports import Store, World
 
 MINUTE_S: Final = 60
@@ -79,26 +80,22 @@ def inventory(
     }
     now_s = world.clock.now_s()
     claims = read_all(store, paths.CLAIMS, Claim).values()
-    return Observed(
-        target=target,
-        plan=plan,
-        inventory=Inventory(
-            cluster_id=formation.cluster_id,
-            formation=formation.formation,
-            now_s=now_s - now_s % MINUTE_S,
-            accepted=None if accepted is None else accepted.commit,
-            target=None if target is None else target.plan,
-            nodes=read_nodes(world, watch, lease_s(applied)),
-            applied=applied,
-            placements=placements,
-            claims={claim.address: claim for claim in claims},
-            storage=storage or read_storage(store, world.me.node),
-            planner_version=None if target is None else target.planner_version,
-            chosen={}
-            if plan is None
-            else {c.vm: c.node for c in plan.placement if c.vm not in placements},
-        ),
+    found = Inventory(
+        cluster_id=formation.cluster_id,
+        formation=formation.formation,
+        now_s=now_s - now_s % MINUTE_S,
+        accepted=None if accepted is None else accepted.commit,
+        target=None if target is None else target.plan,
+        nodes=read_nodes(world, watch, lease_s(applied)),
+        applied=applied,
+        placements=placements,
+        claims={claim.address: claim for claim in claims},
+        storage=storage or read_storage(store, world.me.node),
+        planner_version=None if target is None else target.planner_version,
     )
+    if plan is not None:
+        found = amid(found, plan)
+    return Observed(target=target, plan=plan, inventory=found)
 
 
 def read_applied(store: Store) -> dict[Address, Applied]:

@@ -220,6 +220,8 @@ def _freshen(
 
 def _told(world: World, memory: PlannerMemory, inv: Inventory) -> dict[NodeName, NodeState]:
     """One line for every node that turned."""
+    if not memory.watch.is_settled(world.clock.monotonic_s(), lease_s(dict(inv.applied))):
+        return memory.told  # not looked for long enough to say anything
     now = {name: facts.state for name, facts in inv.nodes.items()}
     for name, state in now.items():
         before = memory.told.get(name)

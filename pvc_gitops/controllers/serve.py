@@ -325,6 +325,7 @@ def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterato
     )
     told: dict[str, tuple[StepStatus, float | None]] = {}
     shown: PlanId | None = None
+    failed: set[str] = set()  # over all plans of the commit: a later one may leave a step out
     while True:
         target = read(world.store, paths.TARGET, Target)
         plan = None
@@ -351,7 +352,9 @@ def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterato
                             "error": "" if result is None else result.error,
                         }
                     )
-            outcome = _outcome(statuses, results)
+            failed |= {name for name, each in statuses.items() if each is StepStatus.FAILED}
+            failed -= {name for name, each in statuses.items() if each is StepStatus.DONE}
+            outcome = _outcome(statuses, has_failed=bool(failed))
             if outcome:
                 yield Value(value={"outcome": outcome, "plan": plan.id})
                 return
@@ -366,14 +369,11 @@ def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterato
         yield None
 
 
-def _outcome(statuses: Mapping[str, StepStatus], results: Mapping[str, StepResult]) -> str:
+def _outcome(statuses: Mapping[str, StepStatus], *, has_failed: bool) -> str:
     """`applied`, `failed`, or "" while there is something to wait for."""
-    if all(each is StepStatus.DONE for each in statuses.values()):
-        return "applied"
     if any(each in (StepStatus.PENDING, StepStatus.RUNNING) for each in statuses.values()):
         return ""
-    del results
-    return "failed"
+    return "failed" if has_failed else "applied"
 
 
 def _is_refused(world: World, commit: CommitId) -> bool:

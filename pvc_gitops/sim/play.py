@@ -15,7 +15,9 @@ from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord
 from pvc_gitops.sim import rest
 from pvc_gitops.sim.before import place
 from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.script import SETTLE_MAX_S, Command, ScriptError, parse
+from pvc_gitops.sim.store import SESSION_S
 
 SETTLE_LOOK_S: Final = 0.5
 
@@ -121,6 +123,18 @@ class Player:
             process.fuse = int(args[1])
             return
         _drive(process, args[0], can_start=node.is_up)
+        if args[0] == "pause":
+            self._expire_paused(node, process)
+
+    def _expire_paused(self, node: SimNode, process: Process) -> None:
+        """A process that stands still does not ping: its session ends like a dead one's."""
+        client = node.clients.get(process.name)
+
+        def look() -> None:
+            if client is not None and process.is_paused:
+                client.expire()
+
+        self.cluster.kernel.after(SESSION_S, look)
 
     def _git(self, args: list[str]) -> None:
         origin = self.cluster.origin

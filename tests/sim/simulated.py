@@ -1,0 +1,108 @@
+"""Playing scenarios in tests: repositories as overlays of one base, journals as text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pvc_gitops.cli.simulate import files_of, line
+from pvc_gitops.model.codec import encode
+from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.play import Player
+
+CASES = Path(__file__).parents[1] / "golden" / "sim"
+BASE = dict(files_of(CASES / "base"))
+ON = "power hv1 on; power hv2 on; power hv3 on\n"
+# What people follow; the rest of the events is the same in every scenario.
+KINDS = frozenset(
+    [
+        "accepted",
+        "plan_published",
+        "step_done",
+        "step_failed",
+        "step_resumed",
+        "guest_started",
+        "guest_destroyed",
+        "guest_changed",
+        "self_fenced",
+        "node_state",
+        "leader",
+        "source",
+        "client_blocked",
+        "retry_planned",
+        "retry",
+        "target_refused",
+        "planner_conflict",
+        "not_planned",
+        "reset",
+        "power",
+        "commit",
+        "git",
+        "agent",
+        "planner",
+        "settled",
+        "not_settled",
+        "store_lost",
+        "store_found",
+    ]
+)
+
+
+def overlay(folder):
+    """The base with the files of a folder; an empty file takes one away."""
+    files = dict(BASE)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            files[str(path.relative_to(folder))] = path.read_bytes()
+    return {name: data for name, data in files.items() if data}
+
+
+def changed(path, before, after, files=BASE):
+    """A copy with one piece of one file replaced."""
+    text = files[path].decode()
+    assert before in text, (path, before)
+    return {**files, path: text.replace(before, after).encode()}
+
+
+def player(files=BASE, commits=None, seed=0):
+    return Player(SimCluster(files), lambda name: (commits or {})[name], seed=seed)
+
+
+def play(script, files=BASE, commits=None, seed=0):
+    """Play to the end; nothing may be broken on the way."""
+    one = player(files, commits, seed)
+    one.play(script)
+    assert one.result()["violations"] == []
+    return one
+
+
+def starts(one):
+    """Guest -> how often its vCPUs began to run."""
+    return {name: len(vm["starts"]) for name, vm in one.result()["vms"].items()}
+
+
+def states(one):
+    return {name: str(vm["state"]) for name, vm in one.result()["vms"].items()}
+
+
+def events(one, kind):
+    return [event for event in one.cluster.events if event["kind"] == kind]
+
+
+def journal(one):
+    """The events that tell the story, without ids that every change of a format changes."""
+    lines = [line(encode(event)) for event in one.cluster.events if event["kind"] in KINDS]
+    text = "\n".join(_named(each) for each in lines)
+    vms = [
+        f"{name}: {vm['state']} on {vm['node']}, {len(vm['starts'])} starts"
+        for name, vm in one.result()["vms"].items()
+    ]
+    return "\n".join([text, "", *vms]) + "\n"
+
+
+def _named(text):
+    text = re.sub(
+        r" (plan|commit|head|tip|record|generation|disk|image)=(\"[^\"]*\"|\S+)", "", text
+    )
+    text = re.sub(r"\b[0-9a-f]{40}\b", "<commit>", text)
+    return re.sub(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b", "<commit>", text)
