@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pvc_gitops.errors import UsageError
+from pvc_gitops.errors import InvariantViolation, UsageError
 
 if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small plan's time
     from pvc_gitops.model.ids import CommitId
@@ -74,7 +74,9 @@ def plan(
     wrong = problems(made, inventory)
     if wrong:
         listed = "\n       ".join(wrong[:10])
-        raise AssertionError(f"the verifier refuses this plan; please report it:\n       {listed}")
+        raise InvariantViolation(
+            f"the verifier refuses this plan; please report it:\n       {listed}"
+        )
     _show(made, json_file, source=source, elapsed_s=time.perf_counter() - started)
     ctx.exit(planner.exit_code(made))
 

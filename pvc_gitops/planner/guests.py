@@ -346,7 +346,9 @@ def _report_no_place(draft: Draft, doc: Document, answer: NoFit) -> None:
 def _report_no_survival(draft: Draft, doc: Document, loss: Loss) -> None:
     named = ", ".join(loss.homeless[:3])
     lack, remedy = f": {-loss.spare_mib} MiB are missing", "add memory or a node"
-    if loss.spare_mib >= 0:
+    if loss.verdict is CapacityVerdict.UNKNOWN:
+        lack = ": memory would be enough, and no way to divide it was found"
+    elif loss.spare_mib >= 0:
         lack, remedy = ": a strict rule allows no other node", "set `strict: false` in the rule"
     draft.blocked(
         doc.address,

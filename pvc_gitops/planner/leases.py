@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+from pvc_gitops.errors import InvariantViolation
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import Address, Mac, address, derived_mac
 from pvc_gitops.model.inventory import Inventory
@@ -26,9 +27,14 @@ class Allocator:
 
     def __init__(self, spec: ClusterSpec, inventory: Inventory) -> None:
         self._cluster_id = inventory.cluster_id
+        # Also networks that are declared no more: a guest whose change is held back may be on one.
         self._networks: dict[str, Network] = {
-            doc.name: Network.from_spec(doc.name, doc.spec) for doc in spec.of_kind(Kind.NETWORK)
+            record.name: Network.from_spec(record.name, record.spec)
+            for record in inventory.applied.values()
+            if record.kind is Kind.NETWORK
         }
+        for doc in spec.of_kind(Kind.NETWORK):
+            self._networks[doc.name] = Network.from_spec(doc.name, doc.spec)
         self._taken: dict[str, set[str]] = {name: set() for name in self._networks}
         self._macs: set[str] = set()
         self._cursors: dict[str, Iterator[str]] = {}
@@ -100,7 +106,7 @@ class Allocator:
             if mac not in self._macs:
                 self._macs.add(mac)
                 return mac
-        raise AssertionError(f"{of}: no free MAC after {_MAC_ATTEMPTS_MAX} attempts")
+        raise InvariantViolation(f"{of}: no free MAC after {_MAC_ATTEMPTS_MAX} attempts")
 
     def _new_address(self, network: str, ipv4: Ipv4) -> str | None:
         if network not in self._cursors:
