@@ -17,6 +17,9 @@ pytestmark = pytest.mark.lab
 SCRIPT = Path(__file__).parent / "inside" / "adapters.py"
 FOLDER = "/var/tmp/adapters-test"  # of the node: /tmp and /run are memory
 AGENT = "pvc-node-agent"
+# The agent would put away guests and daemons that it has no record of. Without it the guard does
+# nothing for a minute; these take half of one.
+ALONE = {"hypervisor", "services"}
 # Half a minute at rest; an import that was killed waits for its own watcher for as long again.
 LIMIT_S = 400.0
 
@@ -26,8 +29,8 @@ def test_adapters_in_a_node(cloud: Cloud, part: str) -> None:
     name = cloud.nodes()[0]
     node = cloud.lab.node(name)
     cloud.on(name, "mkdir", "-p", FOLDER)
-    # It would put away guests and daemons that it has no record of.
-    cloud.on(name, "systemctl", "stop", AGENT)
+    if part in ALONE:
+        cloud.on(name, "systemctl", "stop", AGENT)
     inside = Path(f"/proc/{node.init_pid()}/root{FOLDER}")
     guest = image.guest(cloud.lab.paths.root)
     for source in (SCRIPT, guest.path):

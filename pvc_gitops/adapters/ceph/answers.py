@@ -55,4 +55,4 @@ def caps(names: Iterable[str]) -> list[str]:
     profiles = [f"profile rbd pool={name}" for name in sorted(names)]
     if not profiles:
         raise ValueError("a client without pools")
-    return ["mon", "profile rbd", "osd", ", ".join(profiles)]
+    return ["mgr", "profile rbd", "mon", "profile rbd", "osd", ", ".join(profiles)]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import rbd
 
 from pvc_gitops.adapters.ceph.cluster import Cluster, Handle, Image, Ioctx
-from pvc_gitops.adapters.ceph.importer import Importer, remove_with_snapshots
+from pvc_gitops.adapters.ceph.importer import REMOVE_LIMIT_S, Importer, remove_with_snapshots
 from pvc_gitops.adapters.ceph.temporary import CLONE, is_temporary
 from pvc_gitops.errors import PoolError
 from pvc_gitops.model.inventory import ImageFacts, TrashFacts
@@ -116,7 +116,9 @@ class RbdImages:
         self._cluster.in_pool("restore", pool, image, work)
 
     def delete_image(self, pool: str, image: str) -> None:
-        self._cluster.in_pool("delete", pool, image, lambda io: remove_with_snapshots(io, image))
+        self._cluster.in_pool(
+            "delete", pool, image, lambda io: remove_with_snapshots(io, image), REMOVE_LIMIT_S
+        )
 
 
 def _facts(ioctx: Ioctx, name: str) -> ImageFacts | None:

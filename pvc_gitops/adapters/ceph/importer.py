@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ SNAPSHOT: Final = "base"  # what clones are made of
 LEFTOVER_WAIT_S: Final = 45.0
 LEFTOVER_POLL_S: Final = 1.0
 WRITE_LIMIT_S: Final = 4 * 3600.0  # 100 GiB at 7 MiB/s; single writes have the handle's own limit
+REMOVE_LIMIT_S: Final = 3600.0  # object by object: 100 GiB are 25,000 of them
 _CHUNK_BYTES: Final = 4 * MIB  # one RBD object
 # Shares of the work in the progress that is shown. Converting says nothing of its own.
 _DOWNLOADED: Final = 0.5
@@ -35,12 +37,15 @@ _CONVERTED: Final = 0.6
 
 
 class Importer:
-    """Imports into one cluster. One image is imported by one caller at a time (its step's claim)."""
+    """Imports into one cluster. One image is imported by one caller at a time (its step's claim); a node
+    has one process that imports."""
 
     def __init__(self, cluster: Cluster, *, features: int, folder: Path = FOLDER) -> None:
         self._cluster = cluster
         self._features = features
         self._folder = folder
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
 
     def run(
         self,
@@ -81,23 +86,32 @@ class Importer:
 
     @contextlib.contextmanager
     def _work_folder(self, name: str) -> Iterator[Path]:
-        """An empty folder of this image's own, gone afterwards."""
+        """An empty folder of this image's own, gone afterwards. What killed runs of any image left goes
+        too: nobody else would ever remove it."""
         folder = self._folder / name
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            with self._lock:
+                for left in self._folder.glob("*"):
+                    if left.name not in self._busy:
+                        shutil.rmtree(left)
+                folder.mkdir(parents=True)
+                self._busy.add(name)
         except OSError as err:
             raise DownloadError("import", name, f"{folder}: {err}", retryable=True) from err
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            with self._lock:
+                self._busy.discard(name)
 
     def _remove_leftover(self, pool: str, name: str) -> None:
         until = time.monotonic() + LEFTOVER_WAIT_S
         while True:
             try:
-                self._cluster.in_pool("clear", pool, name, lambda io: _clear(io, name))
+                self._cluster.in_pool(
+                    "clear", pool, name, lambda io: _clear(io, name), REMOVE_LIMIT_S
+                )
             except PoolError as err:
                 if not err.retryable or time.monotonic() > until:
                     raise

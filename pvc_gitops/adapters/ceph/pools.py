@@ -22,7 +22,8 @@ CAPS_ROUNDS_MAX: Final = 5
 
 
 class RadosPools:
-    """Implements `world.ports.Pools`. The cluster's client must be able to make pools: client.admin."""
+    """Implements `world.ports.Pools`. The connection must be one that may make pools and give rights:
+    client.admin. That of GUESTS may not."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -4,8 +4,8 @@
     python3 adapters.py --image FILE [--only storage,hypervisor,links,dhcp,services]
 
 The node's own agent must not run beside `hypervisor` and `services`: it would put away what it has no
-record of. Prints `PASS name` a check and `FAIL name: why`; exits 1 if anything failed. Makes a pool, images, a
-guest, bridges and name spaces with names of its own, and removes them.
+record of. Prints `PASS name` a check and `FAIL name: why`; exits 1 if anything failed. Makes a pool,
+images, a guest, bridges and name spaces with names of its own, and removes them.
 """
 
 from __future__ import annotations
@@ -260,6 +260,7 @@ def killed_import(image: Path, checksum: str, images: RbdImages) -> None:
     child.kill()
     child.wait()
     assert [name for name in raw_images() if name.startswith("twice")], "it had not begun to write"
+    assert list(importer.FOLDER.iterdir()), "it left nothing to clean up"
     assert "twice" not in images.images(POOL)
     images.import_url(
         image.as_uri(),

@@ -50,6 +50,8 @@ def test_rights_name_every_pool_and_nothing_else():
     assert held == {"adapters-test", "vms"}
     caps = answers.caps({"vms", "fast"})
     assert caps == [
+        "mgr",
+        "profile rbd",
         "mon",
         "profile rbd",
         "osd",
