@@ -1,4 +1,4 @@
-"""`python -m pvc_gitops.adapters.git.fetch`: a fetch into a bare mirror, in a process of its own.
+"""A program: one fetch into a bare mirror, in a process of its own. Imports pygit2 and nothing of ours.
 
 The request comes as JSON on standard input (no secret in argv, none in the environment), the answer goes
 as JSON to standard output. libgit2 can hang in a connection for as long as the other side likes, and a
@@ -39,7 +39,7 @@ class TooLargeError(Exception):
     """The pack went over the limit."""
 
 
-class Callbacks(pygit2.RemoteCallbacks):  # type: ignore[misc]  pygit2 has no types
+class Callbacks(pygit2.RemoteCallbacks):  # type: ignore[misc]  # pygit2 has no types
     """Our credential once, and a stop at the size limit."""
 
     def __init__(self, request: Request) -> None:

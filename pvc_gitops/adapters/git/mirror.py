@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pygit2
 from pygit2.enums import Option
 
-from pvc_gitops.adapters.git.fetch import open_mirror
+from pvc_gitops.adapters.git import fetch
 from pvc_gitops.adapters.git.tree import read_commit
 from pvc_gitops.errors import RepoError, SpecError, UsageError
 from pvc_gitops.model.ids import CommitId
@@ -64,7 +64,8 @@ class Mirror:
         }
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "pvc_gitops.adapters.git.fetch"],
+                # By its path and isolated: it imports pygit2 and nothing of ours.
+                [sys.executable, "-I", fetch.__file__],
                 input=json.dumps(request),
                 capture_output=True,
                 text=True,
@@ -120,7 +121,7 @@ class Mirror:
         )
 
     def _open(self) -> Any:  # noqa: ANN401  pygit2 has no types
-        return open_mirror(self._path)
+        return fetch.open_mirror(self._path)
 
     def _commit(self, commit: CommitId) -> Any | None:  # noqa: ANN401
         try:
