@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from pvc_gitops.adapters import system
 from pvc_gitops.adapters.ceph.cluster import Cluster
@@ -22,6 +23,10 @@ from pvc_gitops.model.ids import NodeName
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Identity, World
 from pvc_node_agent.config import NodeConfig
+
+# Pools, capabilities and the blocklist need more than the key that guests' QEMUs use. Formation leaves
+# this key on every node, readable by root only.
+CEPH_ADMIN: Final = "client.admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def store_of(config: NodeConfig, wake: Wake) -> ZooKeeperStore:
 
 def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
     """Everything else. Raises WorldError where this node is not as formation left it."""
-    ceph = Cluster(client=f"client.{config.ceph.client}", conf=str(config.ceph.conf))
+    ceph = Cluster(client=CEPH_ADMIN, conf=str(config.ceph.conf))
     addresses, source = config.addresses, config.source
     core = system.subnets_of((addresses.upstream, addresses.cluster, addresses.storage))
     return World(
