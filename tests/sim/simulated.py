@@ -15,36 +15,13 @@ BASE = dict(files_of(CASES / "base"))
 ON = "power hv1 on; power hv2 on; power hv3 on\n"
 # What people follow; the rest of the events is the same in every scenario.
 KINDS = frozenset(
-    [
-        "accepted",
-        "plan_published",
-        "step_done",
-        "step_failed",
-        "step_resumed",
-        "guest_started",
-        "guest_destroyed",
-        "guest_changed",
-        "self_fenced",
-        "node_state",
-        "leader",
-        "source",
-        "client_blocked",
-        "retry_planned",
-        "retry",
-        "target_refused",
-        "planner_conflict",
-        "not_planned",
-        "reset",
-        "power",
-        "commit",
-        "git",
-        "agent",
-        "planner",
-        "settled",
-        "not_settled",
-        "store_lost",
-        "store_found",
-    ]
+    {
+        *("accepted", "plan_published", "step_done", "step_failed", "step_resumed", "not_planned"),
+        *("guest_started", "guest_destroyed", "guest_changed", "self_fenced", "client_blocked"),
+        *("node_state", "leader", "source", "retry_planned", "retry", "target_refused"),
+        *("planner_conflict", "store_lost", "store_found", "settled", "not_settled"),
+        *("power", "reset", "commit", "git", "agent", "planner"),
+    }
 )
 
 
