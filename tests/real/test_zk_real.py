@@ -2,6 +2,8 @@
 
 import logging
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -236,6 +238,38 @@ def test_another_leads_when_the_first_is_gone_and_old_epochs_are_refused(stores,
     assert caught.value.target == paths.epoch(role)
     second.commit([*follows.checks, Create(path=f"{base}/by-second", value={})])
     assert names_of(second, base) == {"by-first", "by-second"}
+
+
+LEADER = """
+import sys, time
+from pvc_gitops.adapters.zk import ZooKeeperStore
+servers, role = sys.argv[1].split(","), sys.argv[2]
+store = ZooKeeperStore(servers, user="pvc", password=sys.argv[3], wake=lambda: None)
+assert store.wait(20)
+print(store.lead(role, "hv1").epoch, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_leader_is_succeeded_within_its_session(stores, ensemble):
+    role = f"r{time.monotonic_ns()}"
+    second = stores()
+    leader = subprocess.Popen(
+        [sys.executable, "-c", LEADER, ",".join(ensemble.addresses), role, PASSWORD],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with leader:
+        epoch = int(leader.stdout.readline())
+        assert second.lead(role, HV2) is None
+        leader.kill()
+    began = time.monotonic()
+    while (follows := second.lead(role, HV2)) is None:
+        assert time.monotonic() - began < 10
+        second.woken.wait(0.5)
+        second.woken.clear()
+    assert follows.epoch == epoch + 1
+    print(f"succeeded after {time.monotonic() - began:.1f} s")
 
 
 @pytest.mark.parametrize("change", ["create", "put", "delete", "own"])

@@ -39,7 +39,7 @@ class TooLargeError(Exception):
     """The pack went over the limit."""
 
 
-class Callbacks(pygit2.RemoteCallbacks):  # type: ignore[misc]  # pygit2 has no types
+class Callbacks(pygit2.RemoteCallbacks):
     """Our credential once, and a stop at the size limit."""
 
     def __init__(self, request: Request) -> None:

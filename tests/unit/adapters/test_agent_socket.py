@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -266,3 +267,43 @@ def test_an_old_socket_file_is_replaced(path):
         agent.woken.set()
         agent.thread.join()
         agent.socket._listener.close()
+
+
+FAKE_SSH = """#!{python}
+import sys
+sys.path.insert(0, {root!r})
+assert sys.argv[-3:] == ["hv1", "pvc", "agent-stdio"], sys.argv
+{then}
+"""
+
+
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch):
+    def make(then):
+        ssh = tmp_path / "ssh"
+        root = str(Path(__file__).parents[3])
+        ssh.write_text(FAKE_SSH.format(python=sys.executable, root=root, then=then))
+        ssh.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    return make
+
+
+@pytest.mark.usefixtures("agent")
+def test_over_ssh_the_conversation_is_the_same(path, fake_ssh, tmp_path):
+    fake_ssh(f"from pvc_gitops.cli.agent_stdio import join; join({str(path)!r}, 0, 1)")
+    client = connect("ssh://pvc@hv1", tmp_path)
+    assert client.hello() == HELLO
+    client.close()
+
+
+def test_what_ssh_complains_of_is_passed_on(fake_ssh, tmp_path):
+    fake_ssh('sys.exit("pvc@hv1: Permission denied (publickey).")')
+    with pytest.raises(UsageError, match=r"Permission denied \(publickey\)"):
+        connect("ssh://pvc@hv1", tmp_path)
+
+
+def test_a_login_shell_that_prints_is_named_as_the_culprit(fake_ssh, tmp_path):
+    fake_ssh('print("Welcome!", flush=True); sys.stdin.readline()')
+    with pytest.raises(UsageError, match="answered what no agent says"):
+        connect("ssh://hv1", tmp_path)
