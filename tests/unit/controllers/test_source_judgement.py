@@ -1,0 +1,89 @@
+"""What a fetch may bring and what of it is adopted."""
+
+from __future__ import annotations
+
+import pytest
+from simulated_world import BASE, port_world
+
+from pvc_gitops.controllers.plan import majority_head
+from pvc_gitops.controllers.source import JITTER_SHARE, judge, poll_s
+
+
+@pytest.fixture
+def repo():
+    world, cluster = port_world()
+    return world.repo, cluster.origin, cluster.spec.commit
+
+
+def test_a_fast_forward_is_adopted(repo):
+    port, origin, base = repo
+    tip = origin.push(BASE, "same again")
+    found = judge(port, base, None)
+    assert (found.head, found.problems, found.error) == (tip, (), "")
+
+
+def test_an_invalid_commit_names_file_and_line(repo):
+    port, origin, base = repo
+    files = {**BASE, "vms/app1.yaml": BASE["vms/app1.yaml"] + b"bogus: 1\n"}
+    tip = origin.push(files, "broken")
+    found = judge(port, base, None)
+    assert (found.tip, found.head) == (tip, None)
+    assert found.problems[0].startswith("vms/app1.yaml:")
+    assert "bogus" in found.problems[0]
+
+
+def test_a_tip_that_was_found_good_is_not_parsed_again(repo):
+    port, origin, base = repo
+    tip = origin.push({}, "would not parse")
+    assert judge(port, base, tip).head == tip
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda o: o.push(BASE, "other", is_forced=True), "force-pushed"),
+        (lambda o: (o.push(BASE, "a"), o.rewind(), o.rewind()), "branch is gone"),
+        (lambda o: o.delete_branch(), "branch is gone"),
+        (lambda o: setattr(o, "is_up", False), "does not answer"),
+        (lambda o: o.push({}, "empty"), "no documents"),
+    ],
+)
+def test_what_is_refused_says_why(repo, act, words):
+    port, origin, base = repo
+    act(origin)
+    found = judge(port, base, None)
+    assert found.head is None
+    assert any(words in text for text in (*found.problems, found.error))
+
+
+def test_a_rewound_branch_is_told_apart_from_a_forced_one(repo):
+    port, origin, base = repo
+    newer = origin.push(BASE, "newer")
+    assert judge(port, base, None).head == newer
+    origin.rewind()
+    found = judge(port, newer, None)
+    assert found.head is None
+    assert "set back" in found.problems[0]
+    assert "revert" in found.problems[0]
+
+
+def test_every_node_polls_at_its_own_moment_and_never_too_late():
+    intervals = {poll_s(15.0, f"hv{number}") for number in range(1, 10)}
+    assert len(intervals) == 9
+    assert all(15.0 * (1 - JITTER_SHARE) <= each <= 15.0 for each in intervals)
+    assert poll_s(15.0, "hv1") == poll_s(15.0, "hv1")
+
+
+@pytest.mark.parametrize(
+    ("heads", "coordinators", "expected"),
+    [
+        (["a", "a", "b"], 3, "a"),
+        (["a", "b", None], 3, None),
+        (["a", "a"], 5, None),
+        (["a", "a", "a"], 5, "a"),
+        (["a"], 1, "a"),
+        ([], 3, None),
+    ],
+)
+def test_a_majority_of_coordinators_must_hold_a_commit(heads, coordinators, expected):
+    assert majority_head(heads, coordinators) == expected
