@@ -34,6 +34,7 @@ Tell = Callable[[Callable[..., lease.Event]], None]  # takes an event that lacks
 # No ephemeral hangs on these sessions. With a short one kazoo notices a silent server in 2.7 s (2/3).
 SESSION_S: Final = 4.0
 CALL_S: Final = 2.0  # of the worker; a healthy ensemble answers in 20 ms
+POLL_S: Final = 0.05  # of the worker while no connection stands: at its start, or with no server
 LOST_S: Final = 5.0  # then the client is made anew
 RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 0.5}
 
@@ -218,10 +219,13 @@ class Store:
             return
 
     def _connected(self) -> Any:  # noqa: ANN401
-        for way in self._ways.values():
-            client = way.client()
-            if client is not None:
-                return client
+        until_s = time.monotonic() + CALL_S
+        while time.monotonic() < until_s:
+            for way in self._ways.values():
+                client = way.client()
+                if client is not None:
+                    return client
+            time.sleep(POLL_S)
         raise KazooTimeoutError("no server answers")
 
     def _do(self, work: Callable[[], None]) -> None:
