@@ -46,11 +46,9 @@ def _missing(founding: Founding) -> str | None:
     mine, me = founding.record, founding.layout.me.name
     found = agreement(mine, me, _answers(founding))
     if found.different:
+        # Waited for and not given up: it may be installed anew while we stand ready.
         names = ", ".join(found.different)
-        raise UsageError(
-            f"{names} set out to found something else than {mine.commit[:12]}",
-            hint="all seeds of a founding name one commit: install the nodes from the same seed",
-        )
+        return f"{names} to found the same as here ({mine.commit[:12]}): install it from this seed"
     if found.is_complete or _was_founded_with_me(founding):
         return None
     return f"{', '.join(found.absent)} ({len(found.same)} of {len(mine.members)} here)"
