@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 STEP_WIDTH: Final = 44
+# What waits or cannot begin is everything else of the plan that was shown above.
+TOLD: Final = frozenset({"running", "done", "failed"})
 PROGRESS_EVERY: Final = 0.25  # an import says a quarter, a half, three quarters
 
 
@@ -21,7 +23,7 @@ class Progress:
         """The line for this event, "" if it tells nothing new."""
         step, status = str(event["step"]), str(event["status"])
         quarters = int((event.get("progress") or 0.0) / PROGRESS_EVERY)
-        if self._told.get(step) == (status, quarters):
+        if status not in TOLD or self._told.get(step) == (status, quarters):
             return ""
         is_news = status != "running" or step not in self._told or quarters
         self._told[step] = (status, quarters)

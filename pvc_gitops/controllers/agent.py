@@ -14,7 +14,7 @@ from pvc_gitops.controllers import guests, networks, report, source, steps, stor
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.guests import GuestMemory
 from pvc_gitops.controllers.networks import NetworkMemory
-from pvc_gitops.controllers.records import write
+from pvc_gitops.controllers.records import version_of, write
 from pvc_gitops.controllers.report import REPORT_EVERY_S, ReportMemory
 from pvc_gitops.controllers.source import SourceMemory
 from pvc_gitops.controllers.steps import StepsMemory
@@ -28,6 +28,7 @@ from pvc_gitops.world.ports import World
 BEATS_EVERY_S: Final = 2.0  # how often a coordinator looks at the others' counters
 WITHOUT_STORE_S: Final = 1.0  # how soon to try again
 WATCHED: Final = (
+    paths.ASKED,
     paths.ACCEPTED,
     paths.TARGET,
     paths.PLACEMENT,
@@ -49,6 +50,7 @@ class AgentMemory:
     full_at_s: float = 0.0
     is_woken: bool = True
     is_poked: bool = False
+    asked: int | None = None  # version of the last question to all nodes that was taken up
     is_watching: bool = False
     watch: NodeWatch = field(default_factory=NodeWatch)
     beats_at_s: float = 0.0
@@ -126,10 +128,13 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
     if seen is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S, is_woken=False)
     memory = replace(memory, report=report.tick(world, seen, memory.report, memory.faults))
+    asked = version_of(world.store.read(paths.ASKED))
+    is_poked = memory.is_poked or asked != memory.asked
     memory = replace(
         memory,
-        source=source.tick(world, seen, memory.source, is_poked=memory.is_poked),
+        source=source.tick(world, seen, memory.source, is_poked=is_poked),
         is_poked=False,
+        asked=asked,
     )
     # Steps before networks and guests: what they find done is in the report that was just written.
     stepped = steps.tick(world, seen, memory.steps)

@@ -7,6 +7,7 @@ and its epoch, and a plan that no target names is inert.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Final
 from pvc_gitops.controllers import blobs, slices, source, storage
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.observe import Observed, inventory, lease_s
-from pvc_gitops.controllers.records import put, read, read_all
+from pvc_gitops.controllers.records import put, read, read_all, version_of
 from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
@@ -49,6 +50,7 @@ RETRY_FIRST_S: Final = 30.0
 RETRY_MAX_S: Final = 600.0
 WATCHED: Final = (
     paths.SEEN,
+    paths.ASKED,
     paths.ACCEPTED,
     paths.TARGET,
     paths.OWNED,
@@ -66,6 +68,7 @@ class Retry:
     commit: CommitId
     times: int
     at_s: float
+    asked: int | None  # version of the question that was last answered by trying again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,17 +351,22 @@ def _is_time_to_retry(
     now_s: float,
 ) -> tuple[bool, PlannerMemory]:
     failed = [r for r in results.values() if r.status is StepStatus.FAILED]
-    if current is None or current.commit is None or not any(r.is_retryable for r in failed):
+    if current is None or current.commit is None or not failed or is_under_way(current, results):
         return False, memory
-    if is_under_way(current, results):
-        return False, memory
+    asked = version_of(world.store.read(paths.ASKED))
     retry = memory.retry
     if retry is None or retry.commit != current.commit:
-        retry = Retry(commit=current.commit, times=0, at_s=now_s + RETRY_FIRST_S)
-        world.journal.event("retry_planned", steps=len(failed), in_s=RETRY_FIRST_S)
-    elif now_s >= retry.at_s:
+        # What cannot succeed without somebody's doing waits for somebody to ask.
+        can_help_itself = any(r.is_retryable for r in failed)
+        wait_s = RETRY_FIRST_S if can_help_itself else math.inf
+        retry = Retry(commit=current.commit, times=0, at_s=now_s + wait_s, asked=asked)
+        if can_help_itself:
+            world.journal.event("retry_planned", steps=len(failed), in_s=wait_s)
+    elif now_s >= retry.at_s or asked != retry.asked:
         wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (retry.times + 1))
-        retry = Retry(commit=current.commit, times=retry.times + 1, at_s=now_s + wait_s)
+        retry = Retry(
+            commit=current.commit, times=retry.times + 1, at_s=now_s + wait_s, asked=asked
+        )
         world.journal.event("retry", steps=len(failed), times=retry.times, next_in_s=wait_s)
         return True, replace(memory, retry=retry)
     memory = replace(memory, retry=retry, full_at_s=min(memory.full_at_s, retry.at_s))

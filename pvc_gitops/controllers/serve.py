@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from pvc_gitops.controllers import slices
 from pvc_gitops.controllers.agent import AgentMemory
 from pvc_gitops.controllers.observe import inventory
-from pvc_gitops.controllers.records import read
+from pvc_gitops.controllers.records import read, write
 from pvc_gitops.controllers.status import status
 from pvc_gitops.controllers.view import cluster
 from pvc_gitops.errors import PvcError, WorldError
@@ -29,6 +29,7 @@ from pvc_gitops.model.inventory import StorageFacts
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
+    Asked,
     Claim,
     Formation,
     PlacementRecord,
@@ -41,6 +42,8 @@ from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import World
 from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
 
+# How soon a planner publishes again what somebody asked for; measured 1 to 3 s.
+AGAIN_TIMEOUT_S: Final = 10.0
 LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
 STORAGE_TIMEOUT_S: Final = 5.0  # then what is known must do
 FOLLOW_DEFAULT_S: Final = 600.0
@@ -296,8 +299,11 @@ def _last_result(world: World, of: Address, applied: Applied | None) -> StepResu
 
 
 def _look_at_git(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
-    """Fetch now, and answer after a fetch that began after the question."""
+    """All nodes fetch now, and what failed is tried again; answered after a fetch of this node that
+    began after the question."""
     del args
+    asked = Asked(by=world.me.node, at_s=world.clock.now_s())
+    write(world.store, paths.ASKED, asked)
     before = recall().source.fetches
     # A fetch that is under way may have asked the remote before the push: it does not count.
     needed = before + (2 if recall().source.is_fetching else 1)
@@ -326,11 +332,15 @@ def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterato
     told: dict[str, tuple[StepStatus, float | None]] = {}
     shown: PlanId | None = None
     failed: set[str] = set()  # over all plans of the commit: a later one may leave a step out
+    again_s = world.clock.monotonic_s() + AGAIN_TIMEOUT_S
+    stale = _failed_before(world, commit)
     while True:
         target = read(world.store, paths.TARGET, Target)
         plan = None
         if target is not None and target.commit == commit:
             plan = slices.read_plan(world.store, target.plan)
+        if plan is not None and plan.id == stale and world.clock.monotonic_s() < again_s:
+            plan = None  # who follows has just asked for what failed to be tried again
         if plan is not None:
             if plan.id != shown:
                 told, shown = {}, plan.id
@@ -367,6 +377,19 @@ def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterato
             yield Value(value={"outcome": "timeout", "plan": shown})
             return
         yield None
+
+
+def _failed_before(world: World, commit: CommitId) -> PlanId | None:
+    """The commit's plan in force, if it came to its end and something failed."""
+    target = read(world.store, paths.TARGET, Target)
+    if target is None or target.commit != commit:
+        return None
+    plan = slices.read_plan(world.store, target.plan)
+    if plan is None:
+        return None
+    statuses = slices.statuses(plan, slices.read_results(world.store, plan.id))
+    has_failed = StepStatus.FAILED in statuses.values()
+    return plan.id if _outcome(statuses, has_failed=has_failed) == "failed" else None
 
 
 def _outcome(statuses: Mapping[str, StepStatus], *, has_failed: bool) -> str:

@@ -27,6 +27,7 @@ from pvc_gitops.world.ports import Repo, World
 JOB: Final = "source.fetch"
 POLL_DEFAULT_S: Final = 15.0  # until the Cluster document in force says otherwise
 JITTER_SHARE: Final = 0.2  # nodes ask the origin at different moments
+SAY_EVERY_S: Final = 30  # that there is no news; every write wakes whoever leads
 PROBLEMS_SHOWN_MAX: Final = 20
 
 
@@ -96,7 +97,8 @@ def _said(world: World, memory: SourceMemory, found: Judgement) -> SourceMemory:
         else before.fetched_at_s,
         error=found.error,
     )
-    if before is None or replace(seen, fetched_at_s=before.fetched_at_s) != before:
+    is_news = before is None or replace(seen, fetched_at_s=before.fetched_at_s) != before
+    if is_news:
         world.journal.event(
             "source",
             head=seen.head,
@@ -104,8 +106,10 @@ def _said(world: World, memory: SourceMemory, found: Judgement) -> SourceMemory:
             problems=len(seen.problems),
             error=seen.error or (seen.problems[0] if seen.problems else ""),
         )
-    if seen != before:
+    if is_news or before is None or seen.fetched_at_s >= before.fetched_at_s + SAY_EVERY_S:
         write(world.store, paths.seen(world.me.node), seen)
+    else:
+        seen = before
     # A tip that was refused for not descending is judged again: the accepted commit may move.
     judged = found.tip if found.head is not None else None
     return replace(memory, seen=seen, judged=judged, fetches=memory.fetches + 1)

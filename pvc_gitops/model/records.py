@@ -204,6 +204,18 @@ class SourceSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody wants everybody to look at git now, and what failed to be tried again.
+
+    Only its version matters: every question raises it.
+    """
+
+    by: NodeName  # whose socket the question came to
+    at_s: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """The commit in force, and those it came from by fast-forward."""
 

@@ -24,7 +24,9 @@ def test_long_work_tells_each_quarter() -> None:
     progress = Progress(began_s=0.0)
     progress.line({**IMPORT, "status": "running", "progress": 0.0}, now_s=1.0)
     assert progress.line({**IMPORT, "status": "running", "progress": 0.1}, now_s=2.0) == ""
-    assert progress.line({**IMPORT, "status": "running", "progress": 0.55}, now_s=3.0).endswith("50 %")
+    assert progress.line({**IMPORT, "status": "running", "progress": 0.55}, now_s=3.0).endswith(
+        "50 %"
+    )
 
 
 def test_a_failure_gives_its_reason_and_is_counted() -> None:
