@@ -1,39 +1,30 @@
 """`pvc-formation`: a node's first start, from a seed to running daemons; later a look and no more.
 
-A composition root: it reads the seed, the repository and the machine, and hands them to the adapters.
-Interrupted anywhere and started again, it goes on. systemd starts it at every boot and after a failure.
+A composition root. Interrupted anywhere and started again, it goes on. systemd starts it at every boot and
+after a failure.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping
 
-from pvc_gitops.adapters.age import sops
-from pvc_gitops.adapters.formation import files, form, machine, source
-from pvc_gitops.adapters.formation.context import Founding
-from pvc_gitops.adapters.formation.journal import Journal, Progress
+from pvc_gitops.adapters.formation.founded import ensure_local, founded
+from pvc_gitops.adapters.formation.journal import Journal
 from pvc_gitops.errors import PvcError, SpecError, UsageError
-from pvc_gitops.formation import identity, seed
-from pvc_gitops.formation.layout import layout
-from pvc_gitops.formation.record import record_of
-from pvc_gitops.formation.secrets import SECRET_FILE, FoundingSecrets
-from pvc_gitops.model.records import Accepted
-from pvc_gitops.model.spec import NodeRole
-from pvc_gitops.spec.load import load
-from pvc_gitops.world.names import SEED
 
 
 def main() -> int:
     """Run to the end. Exit status 1 asks systemd to start it again."""
     journal = Journal()
     try:
-        known = form.founded()
+        known = founded()
         if known is not None:
-            form.ensure_local(known)
+            ensure_local(known)
         else:
-            form.form(*_founding(journal))
+            # Its libraries take most of a second to load, which later boots need not pay.
+            from pvc_node_agent import first_start
+
+            first_start.run(journal)
         journal.done()
     except SpecError as err:
         lines = [f"{problem.file}:{problem.line}: {problem.message}" for problem in err.problems]
@@ -46,51 +37,6 @@ def main() -> int:
         journal.fail(str(err))
         return 1
     return 0
-
-
-def _founding(journal: Journal) -> tuple[Founding, identity.MachineFacts]:
-    text = files.read(SEED)
-    if text is None:
-        raise UsageError(f"{SEED} is not there", hint="the installer or the lab writes it")
-    mine = seed.parse(text)
-    commit = source.wait_for(mine, journal)
-    spec = load(commit.files, commit=commit.commit)
-    facts = machine.facts()
-    me = identity.match(spec.nodes.values(), facts)
-    if me.role is not NodeRole.COORDINATOR or mine.cluster_key is None:
-        raise UsageError(
-            f"{me.name} is a {me.role}; its seed holds {'a' if mine.cluster_key else 'no'} cluster key",
-            hint="this release founds coordinators, with the cluster key in their seed; "
-            "hypervisors join in a later one",
-        )
-    secrets = _secrets(commit.files, mine.cluster_key)
-    where = layout(spec, me.name, secrets.cluster_id)
-    journal.say(f"this machine is {me.name}, {me.role} of {where.cluster.name}")
-    founding = Founding(
-        spec=spec,
-        accepted=Accepted(
-            commit=commit.commit,
-            subject=commit.subject,
-            author=commit.author,
-            accepted_at_s=int(time.time()),
-        ),
-        seed=mine,
-        secrets=secrets,
-        layout=where,
-        record=record_of(where, commit.commit),
-        journal=journal,
-        progress=Progress.load(),
-    )
-    return founding, facts
-
-
-def _secrets(tree: Mapping[str, bytes], cluster_key: str) -> FoundingSecrets:
-    text = tree.get(SECRET_FILE)
-    if text is None:
-        raise UsageError(
-            f"the founding commit has no {SECRET_FILE}", hint="`pvc init` writes it; commit it"
-        )
-    return FoundingSecrets.from_data(sops.read(text, cluster_key))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ STATE = "/run/pvc/formation.json"
 START_LIMIT_S = 30.0  # from a booted machine to the first word of formation
 FORMED_LIMIT_S = 300.0
 HEALTHY_LIMIT_S = 120.0
+LATER_START_S = 0.8
 # Below these nothing of a killed formation would be worth the name `every stage`.
 STAGES_KILLED_MIN = 5
 
@@ -163,9 +164,11 @@ def test_passwords_are_root_s(formed: Lab) -> None:
 
 def test_a_later_start_changes_nothing_and_takes_less_than_a_second(formed: Lab) -> None:
     before = said(formed, "hv1", "sh", "-c", f"stat -c %Y%i {CONF}/* /etc/pvc/node.toml")
-    began_s = time.monotonic()
-    said(formed, "hv1", "/usr/bin/pvc-formation")
-    assert time.monotonic() - began_s < 1.5  # entering the machine included
+    timed = 'TIMEFORMAT="%U %S"; time /usr/bin/pvc-formation'
+    done = formed.node("hv1").run("bash", "-c", timed)
+    assert done.returncode == 0
+    # Of the processor, not of the clock: other labs may be running.
+    assert sum(float(word) for word in done.stderr.split()) < LATER_START_S
     assert said(formed, "hv1", "sh", "-c", f"stat -c %Y%i {CONF}/* /etc/pvc/node.toml") == before
 
 

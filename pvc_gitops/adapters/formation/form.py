@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from typing import Any, Final
+from typing import Final
 
 from pvc_gitops.adapters.formation import (
     agree,
@@ -35,17 +35,6 @@ from pvc_gitops.world.names import FOUNDED, NODE_CONFIG
 
 Line = Callable[[Founding], None]
 LINES: Final[Sequence[Line]] = (routing.line, zookeeper.line, storage.line, hypervisor.line)
-
-
-def founded() -> dict[str, Any] | None:
-    """What an earlier run founded; None before."""
-    text = files.read(FOUNDED)
-    return None if text is None else dict(json.loads(text))
-
-
-def ensure_local(known: dict[str, Any]) -> None:
-    """A later boot: the node's own files as they were founded."""
-    host.ensure(known["files"], known["node"])
 
 
 def form(founding: Founding, facts: MachineFacts) -> None:
