@@ -137,7 +137,7 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
         asked=asked,
     )
     # Steps before networks and guests: what they find done is in the report that was just written.
-    stepped = steps.tick(world, seen, memory.steps)
+    stepped = steps.tick(world, seen, memory.steps, memory.faults)
     memory = replace(memory, steps=stepped.memory)
     if stepped.has_acted:
         seen = view.take(world) or seen  # the records that were just put in force

@@ -25,6 +25,9 @@ from pvc_gitops.controllers.slices import Slice, read_results, read_slice
 from pvc_gitops.controllers.view import View
 from pvc_gitops.errors import (
     ApplyError,
+    DownloadError,
+    HypervisorError,
+    LinkError,
     PrereqError,
     StoreConflict,
     StoreError,
@@ -99,13 +102,16 @@ class StepsDone:
 _STORAGE: Final = ("pool.", "image.", "disk.")
 
 
-def tick(world: World, view: View, memory: StepsMemory) -> StepsDone:
-    """Obey the target, go on with what is claimed, begin what can begin."""
+def tick(world: World, view: View, memory: StepsMemory, faults: tuple[str, ...] = ()) -> StepsDone:
+    """Obey the target, go on with what is claimed, begin what can begin.
+
+    `faults` are what is wrong on this node: the reason why something does not come true.
+    """
     if view.incarnation is None or view.incarnation.is_revoked:
         return StepsDone(
             memory=memory, has_acted=False, faults=(), touched_storage=False, due_at_s=None
         )
-    work = _Work(world=world, view=view, memory=memory)
+    work = _Work(world=world, view=view, memory=memory, known_faults=faults)
     work.take_up_claims()
     for running in tuple(work.memory.running.values()):
         work.follow(running)
@@ -128,6 +134,7 @@ class _Work:
     world: World
     view: View
     memory: StepsMemory
+    known_faults: tuple[str, ...]
     has_acted: bool = False
     touched_storage: bool = False
     faults: list[str] = field(default_factory=list)
@@ -247,6 +254,8 @@ class _Work:
         except PrereqError as error:
             self._refuse(step, error.reason)
             return
+        except StoreError:
+            raise
         except WorldError as error:
             self.faults.append(f"step {step.id}: {error}")
             return
@@ -361,23 +370,33 @@ class _Work:
         except ApplyError as error:
             self._end(running, StepStatus.FAILED, error=error.reason, is_retryable=True)
         except WorldError as error:
-            self._end(running, StepStatus.FAILED, error=str(error), is_retryable=error.retryable)
+            text = f"{error}{_remedy(running.step, error)}"
+            self._end(running, StepStatus.FAILED, error=text, is_retryable=error.retryable)
         else:
             if outcome is not None:
                 self._end(running, StepStatus.DONE, evidence=outcome.evidence)
 
     def _short(self, applier: Applier, running: Running) -> Outcome | None:
-        outcome = applier.run(running.step, self.world, _no_progress)
+        outcome, silent = None, ""
+        try:
+            outcome = applier.run(running.step, self.world, _no_progress)
+        except (HypervisorError, LinkError) as error:
+            # What is waited for cannot be seen now; a restart of libvirt is no reason to fail.
+            silent = f"; {error}"
         waited_s = self.view.now_s - running.since_s
         if outcome is None and waited_s > running.step.timeout_s:
             raise ApplyError(
-                f"not done after {waited_s:.0f} s{self._last_word(running.step)}; "
+                f"not done after {waited_s:.0f} s{self._last_word(running.step)}{silent}; "
                 f"`pvc explain {running.step.address}` shows what it waits for"
             )
         return outcome
 
     def _last_word(self, step: Step) -> str:
         kind, _, name = step.address.partition("/")
+        record = self.view.networks.get(name) if kind == Kind.NETWORK else None
+        if record is not None:
+            about = f"network {record.spec.get('vni')}:"
+            return "".join(f"; {fault}" for fault in self.known_faults if fault.startswith(about))
         placement = self.view.placements.get(VmName(name)) if kind == Kind.VM else None
         if placement is None:
             return ""
@@ -522,6 +541,14 @@ class _Work:
         self.world.store.commit(
             (check_incarnation(self.world.me.node, self.view.incarnation), *ops)
         )
+
+
+def _remedy(step: Step, error: WorldError) -> str:
+    """What to do about a failure that does not pass by itself."""
+    if not isinstance(error, DownloadError):
+        return ""
+    name = step.address.partition("/")[2]
+    return f"; correct images/{name}.yaml or what lies at its url, then `pvc apply`"
 
 
 def _noted(world: World) -> tuple[int, int] | None:
