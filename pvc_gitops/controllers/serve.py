@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
 from pvc_gitops.controllers import slices
@@ -193,12 +193,19 @@ def _hello(args: Mapping[str, object], world: World, recall: Recall) -> Iterator
     yield Value(
         value=Hello(
             node=world.me.node,
-            release=version("pvc-gitops"),
+            release=_release(),
             planner_version=PLANNER_VERSION,
             cluster="" if document is None else document.name,
             formation=None if formation is None else formation.formation,
         )
     )
+
+
+def _release() -> str:
+    try:
+        return version("pvc-gitops")
+    except PackageNotFoundError:  # run from a tree that was never installed
+        return "unknown"
 
 
 def _inventory(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
