@@ -1,7 +1,7 @@
 """`pvc-formation`: a node's first start, from a seed to running daemons; later a look and no more.
 
-A composition root. Interrupted anywhere and started again, it goes on. systemd starts it at every boot and
-after a failure.
+A composition root. Interrupted anywhere and started again, it goes on. systemd starts it at every boot
+and after a failure.
 """
 
 from __future__ import annotations
