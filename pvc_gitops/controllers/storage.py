@@ -11,7 +11,9 @@ from pvc_gitops.model.inventory import StorageFacts
 from pvc_gitops.world.ports import World
 
 JOB: Final = "storage"
-LOOK_EVERY_S: Final = 10.0
+# For people; whoever plans, or asks for an inventory, has a look of its own.
+LOOK_EVERY_S: Final = 30.0
+PAUSE_S: Final = 10.0  # after a look that failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ def tick(world: World, memory: StorageMemory, *, wanted_since_s: float) -> Stora
         value, error = (None, None) if job is None else (job.value, job.error)
         memory = _collected(memory, value, error, now_s)
     is_fresh = memory.asked_at_s is not None and memory.asked_at_s >= wanted_since_s
-    is_pausing = memory.failed_at_s is not None and now_s < memory.failed_at_s + LOOK_EVERY_S
+    is_pausing = memory.failed_at_s is not None and now_s < memory.failed_at_s + PAUSE_S
     if is_fresh or is_pausing:
         return memory
     world.jobs.start(JOB, lambda _: look(world))
