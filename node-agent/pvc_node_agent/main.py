@@ -55,13 +55,6 @@ def planner() -> None:
     _process(_planner)
 
 
-def formation() -> None:
-    """pvc-formation."""
-    from pvc_node_agent.formation import main  # its libraries are of no use to the others
-
-    sys.exit(main())
-
-
 def _process(play_it: Callable[[World, Wake, Stop], None]) -> None:
     wake, stop = Wake(), Stop()
     stop.listen()

@@ -38,16 +38,18 @@ def of_lab(lab: str) -> Path:
     return root() / "pvc-lab" / lab
 
 
-def hand_down_controllers(group: Path) -> None:
-    """Let the groups below have every controller that this one has.
+def hand_down_controllers(group: Path) -> bool:
+    """Let the groups below have every controller that this one has; False if they got none.
 
     Without any, libvirt in a node takes cgroups as absent and leaves guests in its own service's
     group, where nothing that kills by slice finds them. One is enough, even hugetlb; those that the
-    kernel refuses are left out.
+    kernel refuses are left out. It refuses all while a process is in the group itself.
     """
+    control = group / "cgroup.subtree_control"
     for controller in (group / "cgroup.controllers").read_text(encoding="ascii").split():
         with contextlib.suppress(OSError):
-            (group / "cgroup.subtree_control").write_text(f"+{controller}", encoding="ascii")
+            control.write_text(f"+{controller}", encoding="ascii")
+    return bool(control.read_text(encoding="ascii").split())
 
 
 def make(lab: str, node: str) -> Path:

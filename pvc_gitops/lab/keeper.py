@@ -24,6 +24,8 @@ from pvc_gitops.lab.topology import NodeHardware, Topology, from_json
 # again itself).
 REBOOT_STATUS: Final = 133
 SOCKET_INSIDE: Final = "run/pvc/agent.sock"
+# nspawn needs well below a second for it; a machine under load several.
+CONTROLLERS_LIMIT_S: Final = 30.0
 # A machine that reboots at once and for ever is broken; the keeper gives up and it stays off.
 BOOTS_MAX: Final = 1000
 
@@ -95,8 +97,15 @@ def _boot(node: Node, hardware: NodeHardware, topology: Topology) -> int:
         holder.kill()
         holder.wait()
     if machine.poll() is None:
-        # Only now: nspawn has moved itself out of the group into `supervisor`.
-        cgroup.hand_down_controllers(group)
+        # nspawn moves itself out of the group into `supervisor` some time after the machine's first
+        # process runs; until then the kernel refuses. A node without any controller must not start a
+        # guest: its libvirt would leave it outside of machine.slice.
+        must_become(
+            lambda: cgroup.hand_down_controllers(group) or machine.poll() is not None,
+            limit_s=CONTROLLERS_LIMIT_S,
+            failure=f"{node.name}: no control group controller could be handed down",
+            hint="cat /proc/cgroups; at least one must be free for version 2, even hugetlb",
+        )
         _link_socket(node)
     status = machine.wait()
     cgroup.kill(group)

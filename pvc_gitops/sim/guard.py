@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pvc_guard import lease
-
 from pvc_gitops.errors import StoreConflict
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
@@ -17,6 +15,7 @@ from pvc_gitops.sim.hardware import Guests
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.store import Tree
 from pvc_gitops.world.ports import Check, Create, Op, Put
+from pvc_guard import lease
 
 HEARTBEAT_S: Final = 1.0
 # A hair more than a heartbeat, so that rounding never skips one.

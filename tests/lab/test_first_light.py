@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 from conftest import Cloud, until  # type: ignore[import-not-found]  pytest puts this folder on the path
@@ -130,15 +131,15 @@ def test_a_change_is_previewed_pushed_applied_and_then_nothing_is_left(cloud: Cl
 def test_the_first_step_runs_within_two_seconds_of_the_word(cloud: Cloud) -> None:
     cloud.write("vms/quick.yaml", vm("quick"))
     cloud.commit_and_push("quick: new")
-    process = cloud.start_pvc("apply", "--yes")
-    assert process.stdout is not None
     previewed = first = 0.0
-    for line in process.stdout:
-        if line.startswith("effect "):  # the preview's last line; with --yes the word is given here
-            previewed = time.monotonic()
-        elif "running" in line and not first:
-            first = time.monotonic()
-    assert process.wait(timeout=300) == 0
+    with cloud.start_pvc("apply", "--yes") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("effect "):  # the preview's last line: with --yes the word is given
+                previewed = time.monotonic()
+            elif "running" in line and not first:
+                first = time.monotonic()
+    assert process.returncode == 0
     assert previewed
     assert first - previewed <= FIRST_STEP_S_MAX
 
@@ -148,17 +149,11 @@ def test_an_apply_survives_the_death_of_the_leading_planner(cloud: Cloud) -> Non
     cloud.write("vms/late2.yaml", vm("late2"))
     cloud.commit_and_push("late1, late2: new")
     leader = cloud.status()["planner"]
-    process = cloud.start_pvc("apply", "--yes")
-    assert process.stdout is not None
-    killed = False
-    output = ""
-    for line in process.stdout:
-        output += line
-        if "running" in line and not killed:
-            cloud.on(leader, "kill", "-9", str(cloud.main_pid(leader, "pvc-planner")))
-            killed = True
-    assert process.wait(timeout=300) == 0, output
-    assert killed
+
+    def kill() -> None:
+        cloud.on(leader, "kill", "-9", str(cloud.main_pid(leader, "pvc-planner")))
+
+    apply_and_when_running(cloud, "", kill)
     assert_started_once(cloud, "late1", "late2")
     until("another or the same planner leads", 30.0, lambda: cloud.status()["planner"])
 
@@ -167,19 +162,28 @@ def test_guests_run_on_through_the_death_of_an_agent_and_its_step_is_taken_up(cl
     cloud.write("vms/later.yaml", vm("later", extra="  placement: {nodes: [hv2], strict: true}\n"))
     cloud.commit_and_push("later: new, on hv2")
     qemus = cloud.on("hv2", "pgrep", "-f", "qemu-system").split()
-    process = cloud.start_pvc("apply", "--yes")
-    assert process.stdout is not None
-    killed = False
-    output = ""
-    for line in process.stdout:
-        output += line
-        if "running" in line and "hv2" in line and not killed:
-            cloud.on("hv2", "kill", "-9", str(cloud.main_pid("hv2", "pvc-node-agent")))
-            killed = True
-    assert process.wait(timeout=300) == 0, output
-    assert killed, output
+
+    def kill() -> None:
+        cloud.on("hv2", "kill", "-9", str(cloud.main_pid("hv2", "pvc-node-agent")))
+
+    apply_and_when_running(cloud, "hv2", kill)
     assert_started_once(cloud, "later")
     assert set(qemus) <= set(cloud.on("hv2", "pgrep", "-f", "qemu-system").split())
+
+
+def apply_and_when_running(cloud: Cloud, where: str, act: Callable[[], None]) -> None:
+    """Apply, act once as soon as a step is told to run there, and see the apply end well."""
+    acted = False
+    output = ""
+    with cloud.start_pvc("apply", "--yes") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            output += line
+            if "running" in line and where in line and not acted:
+                act()
+                acted = True
+    assert process.returncode == 0, output
+    assert acted, output
 
 
 def assert_started_once(cloud: Cloud, *names: str) -> None:

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import pytest
 from documents import CLUSTER_ID, COMMIT, HV1, spec
-from pvc_node_agent import config
 from test_founding_values import drawn
 
 from pvc_gitops.formation import seed
@@ -14,6 +13,7 @@ from pvc_gitops.formation.layout import Layout, layout
 from pvc_gitops.formation.render import ceph, frr, host, libvirt, node, zookeeper
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import NodeRole
+from pvc_node_agent import config
 
 
 def of(name: NodeName = HV1, **options: bool) -> Layout:

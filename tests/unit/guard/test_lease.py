@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pvc_guard import lease as g
 
 TIMING = g.Timing(lease_s=6.0, heartbeat_s=1.0)

@@ -4,9 +4,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pvc_node_agent.config import load, parse
 
 from pvc_gitops.errors import UsageError
+from pvc_node_agent.config import load, parse
 
 EXAMPLE = Path(__file__).parents[3] / "node-agent/etc/node.toml.example"
 

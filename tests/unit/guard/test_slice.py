@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+
 from pvc_guard.machine import arm_watchdog
 from pvc_guard.slice import GuestSlice, Stray
 
