@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,20 +152,22 @@ def ping_across() -> str:
         time.sleep(1)
 
 
-def a_change() -> None:
-    """One guest more, one with more memory, one removed: pushed, planned, applied."""
-    vms = CLONE / "vms"
-    (vms / "web4.yaml").write_text(
-        (vms / "app1.yaml").read_text(encoding="utf-8").replace("app1", "web4"), encoding="utf-8"
-    )
+def change(folder: Path) -> None:
+    """One guest more, one with more memory that says `reboot_for_changes: now`, one removed."""
+    vms = folder / "vms"
+    app1 = (vms / "app1.yaml").read_text(encoding="utf-8")
+    (vms / "web4.yaml").write_text(app1.replace("app1", "web4"), encoding="utf-8")
     db1 = (vms / "db1.yaml").read_text(encoding="utf-8")
-    changed = re.sub(r"(?m)^  memory: .*$", "  memory: 128MiB\n  reboot_for_changes: now", db1)
-    if changed == db1:
+    kept = re.sub(r"(?m)^  (memory|reboot_for_changes): .*\n", "", db1)
+    more = kept.replace("spec:\n", "spec:\n  memory: 128MiB\n  reboot_for_changes: now\n", 1)
+    if kept in (db1, more):
         raise DemoError("vms/db1.yaml has no memory line to change")
-    (vms / "db1.yaml").write_text(
-        re.sub(r"(?m)^  reboot_for_changes: (?!now).*\n", "", changed), encoding="utf-8"
-    )
+    (vms / "db1.yaml").write_text(more, encoding="utf-8")
     (vms / "app2.yaml").unlink()
+
+
+def a_change() -> None:
+    change(CLONE)
     in_clone("validate")
     in_clone("plan", ok=(2,))
     git("add", "--all")
@@ -197,10 +201,19 @@ def real() -> None:
 
 
 def simulated(missing: str) -> None:
+    """The same commits and the same controllers, on a clock of its own."""
     print(f"A real cluster cannot run here: {missing}.")
-    print("The same story in the simulated world (`pvc try`):")
-    script = "plan\npush\nwait 120\nstatus\ndemo-change\nplan\npush\nwait 60\nstatus\nplan\nquit\n"
-    subprocess.run([str(PVC), "try"], input=script, text=True, check=True, cwd=HOME)
+    print("The same story in the simulated world (pvc simulate; pvc try has a prompt):")
+    with tempfile.TemporaryDirectory(prefix="pvc-demo-") as folder:
+        base, changed = Path(folder) / "base", Path(folder) / "changed"
+        shutil.copytree(HOME / "example-cluster-repo", base)
+        shutil.copytree(base, changed)
+        change(changed)
+        script = Path(folder) / "script"
+        on = "; ".join(f"power {path.stem} on" for path in sorted((base / "nodes").glob("*.yaml")))
+        script.write_text(f"{on}\nsettle\ncommit {changed}\nsettle\n", encoding="utf-8")
+        pvc("plan", "--repo", base, "--empty", ok=(2,))
+        pvc("simulate", "--repo", base, script)
 
 
 def main() -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,11 +26,6 @@ class Health:
 
     word: str  # HEALTHY DEGRADED CRITICAL UNKNOWN
     clause: str
-
-
-def wants_color() -> bool:
-    """Colour only on a terminal, and never against NO_COLOR."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, one a line

@@ -28,10 +28,11 @@ def status(ctx: click.Context, repo: Path, output: str, watch: bool, exit_code: 
     with cluster(ctx.obj, repo) as client:
         while True:
             state = client.status()
+            observed = None if output == "json" else client.inventory()
             if output == "json":
                 click.echo(json.dumps(encode(state), indent=1, sort_keys=True))
             else:
-                text = show.status_text(state, None, width=width(), color=wants_color())
+                text = show.status_text(state, observed, width=width(), color=wants_color())
                 click.echo(("\x1b[H\x1b[2J" if watch else "") + text)
             if not watch:
                 break

@@ -166,13 +166,14 @@ class Session:
 
     def _status(self) -> str:
         from pvc_gitops.cli import show
+        from pvc_gitops.cli.terminal import wants_color
         from pvc_gitops.sim import rest
 
         found = rest.look_at_status(self.player.cluster)
         if found is None:
             raise UsageError("no coordinator answers", hint="power hv1 on, then wait 90")
         state, inventory = found
-        text = show.status_text(state, inventory, color=show.wants_color())
+        text = show.status_text(state, inventory, color=wants_color())
         is_silent = any(facts.state == "unknown" for facts in state.nodes.values())
         return f"{text}\n\n{NO_AUTONOMY}" if is_silent else text
 
