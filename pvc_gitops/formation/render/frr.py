@@ -1,4 +1,7 @@
-"""FRR: iBGP EVPN over the cluster network, coordinators as route reflectors, upstream peers as declared.
+"""FRR: iBGP over the cluster network, coordinators as route reflectors, upstream peers as declared.
+
+EVPN carries frames between guests of one network; IPv4 unicast carries the host route of each guest, so
+that what is routed to it, from another network, a node or outside, goes straight to its own node.
 
 Timers 1 and 3 s inside and out: defaults keep a dead node's routes for 172 s.
 """
@@ -17,6 +20,18 @@ zebra_options="-A 127.0.0.1 -s 90000000"
 bgpd_options="-A 127.0.0.1"
 bfdd_options="-A 127.0.0.1"
 """
+# The agent keeps a kernel route for each guest of its node (`adapters/netlink`): /32, as no other is.
+_GUESTS: Final = (
+    "ip prefix-list GUESTS seq 5 permit 0.0.0.0/0 ge 32",
+    "!",
+    "route-map GUESTS permit 10",
+    " match ip address prefix-list GUESTS",
+    "exit",
+    "!",
+)
+# A node tells the routers of its own guests only: they would send to any node that names a guest,
+# and a firewall there would see the answers come from another one.
+_FROM_CORE: Final = ("route-map FROM-CORE permit 10", " set community no-export", "exit", "!")
 
 
 def conf(layout: Layout) -> str:
@@ -26,6 +41,8 @@ def conf(layout: Layout) -> str:
         f"hostname {layout.me.name}",
         "log syslog warnings",
         "!",
+        *_GUESTS,
+        *(_FROM_CORE if layout.peers else ()),
         f"router bgp {layout.cluster.asn}",
         f" bgp router-id {layout.me.addresses['cluster']}",
         " no bgp default ipv4-unicast",
@@ -33,7 +50,8 @@ def conf(layout: Layout) -> str:
         *_upstream_peers(layout),
         " !",
         " address-family l2vpn evpn",
-        *_evpn(layout),
+        *_core(layout),
+        "  advertise-all-vni",
         " exit-address-family",
         *_ipv4(layout),
         "exit",
@@ -64,9 +82,10 @@ def _core_peers(layout: Layout) -> list[str]:
     return group + peers
 
 
-def _evpn(layout: Layout) -> list[str]:
+def _core(layout: Layout) -> list[str]:
+    """What holds of the core's peers in each address family."""
     reflector = ["  neighbor core route-reflector-client"] if _is_reflector(layout) else []
-    return ["  neighbor core activate", *reflector, "  advertise-all-vni"]
+    return ["  neighbor core activate", *reflector]
 
 
 def _upstream_peers(layout: Layout) -> list[str]:
@@ -81,13 +100,14 @@ def _upstream_peers(layout: Layout) -> list[str]:
 
 
 def _ipv4(layout: Layout) -> list[str]:
-    if not layout.peers:
-        return []
-    activate = [f"  neighbor {peer.address} activate" for peer in layout.peers]
+    from_core = ["  neighbor core route-map FROM-CORE in"] if layout.peers else []
     return [
         " !",
         " address-family ipv4 unicast",
-        *activate,
+        "  redistribute kernel route-map GUESTS",
+        *_core(layout),
+        *from_core,
+        *(f"  neighbor {peer.address} activate" for peer in layout.peers),
         " exit-address-family",
     ]
 

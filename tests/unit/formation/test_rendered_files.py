@@ -147,6 +147,12 @@ def test_frr_reflects_routes_between_coordinators():
 hostname hv1
 log syslog warnings
 !
+ip prefix-list GUESTS seq 5 permit 0.0.0.0/0 ge 32
+!
+route-map GUESTS permit 10
+ match ip address prefix-list GUESTS
+exit
+!
 router bgp 65500
  bgp router-id 10.21.0.1
  no bgp default ipv4-unicast
@@ -162,6 +168,12 @@ router bgp 65500
   neighbor core activate
   neighbor core route-reflector-client
   advertise-all-vni
+ exit-address-family
+ !
+ address-family ipv4 unicast
+  redistribute kernel route-map GUESTS
+  neighbor core activate
+  neighbor core route-reflector-client
  exit-address-family
 exit
 !
@@ -180,6 +192,12 @@ def test_frr_talks_to_declared_routers_with_the_same_timers():
     text = frr.conf(of(peers=True))
     assert " neighbor 10.20.0.254 remote-as 65000\n neighbor 10.20.0.254 timers 1 3\n" in text
     assert "  neighbor 10.20.0.254 activate\n" in text
+
+
+def test_frr_tells_declared_routers_of_its_own_guests_only():
+    text = frr.conf(of(peers=True))
+    assert "route-map FROM-CORE permit 10\n set community no-export\n" in text
+    assert "  neighbor core route-map FROM-CORE in\n" in text
 
 
 def toml(credential: str | None) -> str:
