@@ -12,6 +12,7 @@ from pvc_gitops.appliers.registry import APPLIERS
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.inventory import ImageFacts, PoolFacts
 from pvc_gitops.model.plan import Operation
+from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.world.ports import Bridge, DhcpConfig, DhcpHost, Domain
 
 HERE = Path(__file__).parent
@@ -69,3 +70,19 @@ def test_dhcp_is_served_stopped_and_left_alone():
     assert list(network.dhcp_commands({1000: DHCP}, {1000: DHCP})) == []
     assert list(network.dhcp_commands({1000: DHCP}, {})) == [network.ServeDhcp(config=DHCP)]
     assert list(network.dhcp_commands({}, {1000: DHCP})) == [network.StopDhcp(vni=1000)]
+
+
+def test_dhcp_needs_a_host_and_a_gateway_to_serve_from():
+    def served(ipv4, hosts):
+        spec = {"type": "managed", "vni": 1000, "ipv4": ipv4}
+        record = Applied(
+            address="network/app", kind="network", name="app", spec=spec, tags=(), incarnation=1,
+            uuid="u", phase=Phase.PRESENT, needs=(), commit=None, plan=None, wanted=None,
+            nics={}, disks={},
+        )  # fmt: skip
+        return network.dhcp_of(record, core_mtu_bytes=1500, hosts=hosts)
+
+    subnet, gateway = {"subnet": "10.100.0.0/24"}, {"gateway": "10.100.0.1"}
+    assert served({**subnet, **gateway}, [HOST]).hosts == (HOST,)
+    assert served({**subnet, **gateway}, []) is None
+    assert served(subnet, [HOST]) is None

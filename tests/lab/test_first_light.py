@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import Cloud, until  # type: ignore[import-not-found]  pytest puts this folder on the path
+from cloud import Cloud, until
 
 pytestmark = pytest.mark.lab
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Cloud, until  # type: ignore[import-not-found]  pytest puts this folder on the path
+from cloud import Cloud, until
 
 from pvc_gitops.lab.remote import RemoteMode
 
