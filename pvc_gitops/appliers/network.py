@@ -29,7 +29,7 @@ class CreateBridge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateBridge:
-    """MTU, gateway or digest of what is there."""
+    """MTU, gateway, digest or local end of what is there; guests stay plugged in."""
 
     bridge: Bridge
 
@@ -59,14 +59,11 @@ Command = CreateBridge | UpdateBridge | DeleteBridge | ServeDhcp | StopDhcp
 
 
 def commands(want: Bridge | None, have: Bridge | None) -> Iterator[Command]:
-    """The fewest commands for one network. A VXLAN's local end cannot be changed, only made anew."""
+    """The fewest commands for one network. A wanted bridge is never made anew: guests hang on it."""
     if want is None:
         if have is not None:
             yield DeleteBridge(vni=have.vni)
     elif have is None:
-        yield CreateBridge(bridge=want)
-    elif have.local_address != want.local_address:
-        yield DeleteBridge(vni=have.vni)
         yield CreateBridge(bridge=want)
     elif have != want:
         yield UpdateBridge(bridge=want)
@@ -131,10 +128,11 @@ def mtu_bytes(network: Network, core_mtu_bytes: int) -> int:
 def dhcp_of(
     record: Applied, *, core_mtu_bytes: int, hosts: Iterable[DhcpHost]
 ) -> DhcpConfig | None:
-    """DHCP of a network for these hosts; None where there is nobody or nothing to serve."""
+    """DHCP of a network for these hosts; None where there is nobody to serve, or no address of the
+    node's own to serve from: that is the gateway's."""
     network = Network.from_spec(record.name, record.spec)
     known = tuple(sorted(hosts, key=lambda host: host.mac))
-    if network.vni is None or network.ipv4 is None or not known:
+    if network.vni is None or network.ipv4 is None or network.ipv4.gateway is None or not known:
         return None
     return DhcpConfig(
         vni=network.vni,

@@ -73,16 +73,17 @@ def test_dhcp_is_served_stopped_and_left_alone():
 
 
 def test_dhcp_needs_a_host_and_a_gateway_to_serve_from():
+    spec = {"type": "managed", "vni": 1000, "mtu": "auto", "dns": {"servers": []}}
+    ipv4 = {"subnet": "10.100.0.0/24", "gateway": "10.100.0.1"}
+
     def served(ipv4, hosts):
-        spec = {"type": "managed", "vni": 1000, "ipv4": ipv4}
         record = Applied(
-            address="network/app", kind="network", name="app", spec=spec, tags=(), incarnation=1,
-            uuid="u", phase=Phase.PRESENT, needs=(), commit=None, plan=None, wanted=None,
-            nics={}, disks={},
+            address="network/app", kind="network", name="app", spec={**spec, "ipv4": ipv4}, tags=(),
+            incarnation=1, uuid="u", phase=Phase.PRESENT, needs=(), commit=None, plan=None,
+            wanted=None, nics={}, disks={},
         )  # fmt: skip
         return network.dhcp_of(record, core_mtu_bytes=1500, hosts=hosts)
 
-    subnet, gateway = {"subnet": "10.100.0.0/24"}, {"gateway": "10.100.0.1"}
-    assert served({**subnet, **gateway}, [HOST]).hosts == (HOST,)
-    assert served({**subnet, **gateway}, []) is None
-    assert served(subnet, [HOST]) is None
+    assert served(ipv4, [HOST]).hosts == (HOST,)
+    assert served(ipv4, []) is None
+    assert served({"subnet": ipv4["subnet"]}, [HOST]) is None
