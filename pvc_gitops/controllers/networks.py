@@ -48,24 +48,32 @@ def tick(world: World, view: View, memory: NetworkMemory) -> NetworksDone:
         return NetworksDone(memory=memory, has_acted=False, faults=())
     faults: list[str] = []
     has_acted = False
+    told = dict(memory.neighbours)
     for command in decide(view):
-        has_acted = True
+        vni = _vni(command)
         try:
             network.execute(command, world)
-            world.journal.event("network", command=type(command).__name__, vni=_vni(command))
         except LinkError as error:
-            faults.append(f"network {_vni(command)}: {error.reason}")
-    neighbours = {vni: _neighbours(view, record) for vni, record in sorted(_present(view).items())}
-    for vni, entries in neighbours.items():
-        if memory.neighbours.get(vni) != entries:
-            has_acted = True
-            try:
-                world.links.set_neighbours(vni, entries)
-            except LinkError as error:
-                faults.append(f"neighbours of network {vni}: {error.reason}")
-                neighbours = {**neighbours, vni: ()}
+            faults.append(f"network {vni}: {error.reason}")
+            continue
+        has_acted = True
+        world.journal.event("network", command=type(command).__name__, vni=vni)
+        if isinstance(command, network.CreateBridge | network.DeleteBridge):
+            told.pop(vni, None)  # a new bridge knows nobody
+    for vni, record in sorted(_present(view).items()):
+        entries = _neighbours(view, record)
+        if told.get(vni) == entries:
+            continue
+        try:
+            world.links.set_neighbours(vni, entries)
+        except LinkError as error:
+            faults.append(f"neighbours of network {vni}: {error.reason}")
+            told.pop(vni, None)  # part of it may have been done
+            continue
+        has_acted = True
+        told[vni] = entries
     return NetworksDone(
-        memory=NetworkMemory(neighbours=neighbours), has_acted=has_acted, faults=tuple(faults)
+        memory=NetworkMemory(neighbours=told), has_acted=has_acted, faults=tuple(faults)
     )
 
 
