@@ -15,8 +15,15 @@ from typing import Final, assert_never
 from pvc_gitops.appliers import vm
 from pvc_gitops.controllers.records import check_incarnation, put, read
 from pvc_gitops.controllers.view import View
-from pvc_gitops.controllers.watchers import check_disks
-from pvc_gitops.errors import HypervisorError, PvcError, StoreConflict, WorldError
+from pvc_gitops.controllers.watchers import check_disks, check_unused
+from pvc_gitops.errors import (
+    HypervisorError,
+    PoolError,
+    PrereqError,
+    PvcError,
+    StoreConflict,
+    WorldError,
+)
 from pvc_gitops.model import paths
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.inventory import GuestState
@@ -266,8 +273,9 @@ def _one(done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMe
         # Somebody else wrote the record meanwhile: the next tick reads it and decides anew.
         done.memory[name] = replace(memory, start=None) if isinstance(act, Begin) else memory
         done.has_acted = True
-    except HypervisorError as error:
-        done.faults.append(f"guest {name}: {error.operation}: {error.reason}")
+    except (HypervisorError, PoolError, PrereqError) as error:
+        what = f"{error.operation}: " if isinstance(error, WorldError) else ""
+        done.faults.append(f"guest {name}: {what}{error.reason}")
         done.due.append(done.view.now_s + RETRY_FIRST_S)
         done.has_acted = False
         done.memory[name] = memory
@@ -472,6 +480,8 @@ def _keep(done: _Round, guest: Guest) -> GuestMemory:
         return memory
     for command in vm.commands(want, have):
         done.has_acted = True
+        if isinstance(command, vm.AttachDisk):
+            check_unused(done.world, command.disk)
         vm.execute(command, guest.name, done.world)
         done.world.journal.event("guest_changed", vm=guest.name, command=type(command).__name__)
     return memory

@@ -1,4 +1,4 @@
-"""The last check before a guest starts: nobody else has its disks open (DESIGN section 10).
+"""The last check before a guest starts or gets a disk: nobody else has its disks open (DESIGN section 10).
 
 RBD's exclusive lock is no guard: two live QEMUs pass it to and fro and both write.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pvc_gitops.errors import PrereqError
-from pvc_gitops.world.ports import Domain, World
+from pvc_gitops.world.ports import DiskAttachment, Domain, World
 
 # A killed QEMU stays a watcher for 26 to 28 s; its exact address is never used again, so a day costs
 # nothing and outlives every delayed write.
@@ -47,6 +47,24 @@ def check_disks(
                 )
             world.pools.block(address, DEAD_CLIENT_S)
             world.journal.event("client_blocked", address=address, disk=f"{disk.pool}/{disk.image}")
+
+
+def check_unused(world: World, disk: DiskAttachment) -> None:
+    """Refuse to plug a disk into a running guest while anybody has it open.
+
+    A volume that moves from guest to guest has two for a while, and both would write. Nobody is taken
+    for dead here: the other one may be a guest of this node that is just letting go.
+
+    Raises:
+        PrereqError: with who has it open.
+    """
+    blocked = world.pools.blocklist()
+    users = [a for a in world.images.watchers(disk.pool, disk.image) if not is_blocked(a, blocked)]
+    if users:
+        raise PrereqError(
+            f"disk {disk.name} ({disk.pool}/{disk.image}) is open by {', '.join(users)}; it is "
+            "plugged in when that guest has let go of it"
+        )
 
 
 def is_blocked(address: str, blocked: frozenset[str]) -> bool:

@@ -1,0 +1,38 @@
+"""Data of guests through moves, reverts, outages and lost answers: one writer a disk, nothing blank
+under an old name."""
+
+from __future__ import annotations
+
+from simulated import BASE, ON, changed, play, player, states
+
+SHARED = b"""apiVersion: pvc/v1
+kind: Volume
+metadata: {name: shared}
+spec: {pool: vms, size: 64MiB}
+"""
+
+
+def with_volume(guest, files=BASE):
+    line = "  disks:\n"
+    disk = f"{line}    - {{name: data, volume: shared}}\n"
+    return changed(f"vms/{guest}.yaml", line, disk, {**files, "volumes/shared.yaml": SHARED})
+
+
+def openers(one, prefix):
+    """Who has the images of this prefix open."""
+    return {a for (_, name), found in one.cluster.ceph.watchers.items() if name.startswith(prefix)
+            for a in found}  # fmt: skip
+
+
+def test_a_volume_is_plugged_in_only_when_its_last_guest_let_go():
+    one = play(ON + "settle\n", files=with_volume("web2"), commits={"move": with_volume("db1")})
+    home = "hv2"
+    (before,) = openers(one, "volume.shared.")
+    one.play(f"agent {home} pause\ncommit move\nwait 60\n")  # web2 cannot let go
+    assert openers(one, "volume.shared.") == {before}
+    one.play(f"agent {home} resume\nsettle 900\n")
+    assert one.is_settled
+    assert one.result()["violations"] == []
+    (after,) = openers(one, "volume.shared.")
+    assert after != before
+    assert set(states(one).values()) == {"running"}
