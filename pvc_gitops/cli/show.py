@@ -131,6 +131,7 @@ def _plan(state: Status) -> str:
 
 
 def _nodes(state: Status, inventory: Inventory | None) -> Iterator[str]:
+    common = _common_faults(state)
     yield "NODE      STATE    ROLE         GUESTS  MEMORY         NOTE"
     for name, facts in sorted(state.nodes.items()):
         placed = [vm for vm, guest in state.guests.items() if guest.owner == name]
@@ -139,8 +140,10 @@ def _nodes(state: Status, inventory: Inventory | None) -> Iterator[str]:
         shown = str(facts.state) if is_online else str(facts.state).upper()
         running = sum(1 for vm in placed if state.guests[vm].state is GuestPhase.RUNNING)
         guests = str(running) if running == len(placed) else f"{running}/{len(placed)}"
-        note = _note(state, facts)
+        note = _note(state, facts, common)
         yield f"{name:9} {shown:8} {role:12} {guests:>6}  {used:14} {note}".rstrip()
+    for fault in sorted(common):
+        yield f"everywhere: {fault}"
 
 
 def _declared(inventory: Inventory | None, name: str, placed: Sequence[str]) -> tuple[str, str]:
@@ -158,11 +161,17 @@ def _declared(inventory: Inventory | None, name: str, placed: Sequence[str]) -> 
     return str(node.role), f"{_gib(used)}/{_gib(node.memory_mib)} GiB"
 
 
-def _note(state: Status, facts: NodeFacts) -> str:
+def _common_faults(state: Status) -> frozenset[str]:
+    """What all nodes that answer say is said once: in each line it would hide what one of them has."""
+    found = [set(each.faults) for each in state.nodes.values() if each.state is NodeState.ONLINE]
+    return frozenset(set.intersection(*found)) if found else frozenset()
+
+
+def _note(state: Status, facts: NodeFacts, common: frozenset[str]) -> str:
     if facts.state is NodeState.UNKNOWN:
         return "silent"
     notes = ["planner"] if state.planner == facts.name else []
-    notes += facts.faults[:1]
+    notes += [fault for fault in facts.faults if fault not in common][:1]
     return ", ".join(notes)
 
 
