@@ -21,7 +21,7 @@ from pvc_gitops.controllers.observe import inventory
 from pvc_gitops.controllers.records import read, write
 from pvc_gitops.controllers.status import status
 from pvc_gitops.controllers.view import cluster
-from pvc_gitops.errors import PvcError, WorldError
+from pvc_gitops.errors import PvcError, StoreError, WorldError
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, CommitId, PlanId, VmName
@@ -42,6 +42,8 @@ from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import World
 from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
 
+# ZooKeeper is silent for 3 s when its leader's machine dies, and a session needs a moment more.
+PATIENCE_S: Final = 10.0
 # How soon a planner publishes again what somebody asked for; measured 1 to 3 s.
 AGAIN_TIMEOUT_S: Final = 10.0
 LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
@@ -169,8 +171,18 @@ def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
             hint=f"it knows {', '.join(sorted(_HANDLERS))}",
         )
         return
+    until_s = world.clock.monotonic_s() + PATIENCE_S
     try:
-        yield from handler(question.args, world, recall)
+        while True:
+            try:
+                yield from handler(question.args, world, recall)
+            except StoreError as error:
+                # Begun anew: what was told already is told again, which a listener must bear anyway.
+                if not error.retryable or world.clock.monotonic_s() > until_s:
+                    raise
+                yield None
+            else:
+                return
     except WorldError as error:
         yield Refusal(
             code="not-ready",

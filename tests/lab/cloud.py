@@ -18,6 +18,7 @@ PVC = HOME / ".venv" / "bin" / "pvc"
 NAME = os.environ.get("PVC_TEST_LAB", "check")  # several engineers on one machine
 GUESTS_LIMIT_S = 300.0  # six emulated guests on two cores
 COMMAND_LIMIT_S = 600.0
+ANSWER_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.5
 
 
@@ -85,7 +86,13 @@ class Cloud:
     # -- what the cluster shows ---------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.pvc("status", "-o", "json"))
+        """As programs read it. A cluster that elects a leader may be silent for a while."""
+
+        def ask() -> str:
+            done = self.try_pvc("status", "-o", "json")
+            return done.stdout if done.returncode == 0 else ""
+
+        answer: dict[str, Any] = json.loads(until("a node answers", ANSWER_LIMIT_S, ask))
         return answer
 
     def accepted(self) -> str:

@@ -144,3 +144,19 @@ def test_without_the_store_the_answer_says_where_to_ask():
     asked = one.ask("status")
     assert asked.refusal[0] == "not-ready"
     assert "another coordinator" in asked.refusal[2]
+
+
+def test_a_question_waits_for_a_store_that_is_electing():
+    one = Agent()
+    one.player.play("store hv1 off\n")
+    asked = one.ask("hello", limit_s=5.0)
+    assert asked.answer is None
+    assert asked.refusal is None
+    one.player.play("store hv1 on\n")
+    assert one.ask("hello", limit_s=30.0).answer.node == "hv1"
+
+
+def test_a_question_is_refused_when_the_store_stays_away():
+    one = Agent()
+    one.player.play("store hv1 off\n")
+    assert one.ask("status", limit_s=30.0).refusal[0] == "not-ready"
