@@ -1,4 +1,4 @@
-"""The last check before a guest starts or gets a disk: nobody else has its disks open (DESIGN section 10).
+"""The last check before a guest starts or gets a disk: nobody else has it open (DESIGN section 10).
 
 RBD's exclusive lock is no guard: two live QEMUs pass it to and fro and both write.
 """

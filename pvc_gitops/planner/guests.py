@@ -64,6 +64,8 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
         is_untouched = applied is not None and _is_untouched(context, doc, applied)
         if not is_untouched and is_hindered(context, draft, doc.address, storage=True):
             keep(draft, applied)
+        elif applied is not None and _waits_for_its_owner(context, draft, table, applied):
+            keep(draft, applied)
         elif (
             applied is not None
             and applied.phase is Phase.PRESENT
@@ -90,6 +92,17 @@ def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
         and applied.phase is Phase.PRESENT
         and context.foreign_claim(doc.address) is None
     )
+
+
+def _waits_for_its_owner(context: Context, draft: Draft, table: _Table, applied: Applied) -> bool:
+    """Declared again while it is removed: its domain may exist, so it comes back where it is."""
+    owner = context.owner(VmName(applied.name))
+    if applied.phase is Phase.PRESENT or owner is None or owner in table.board.hosts:
+        return False
+    draft.waiting(
+        applied.address, "node-not-online", f"comes back when {owner} is back", "pvc status"
+    )
+    return True
 
 
 # --- who is where ----------------------------------------------------------------------------------
@@ -180,12 +193,14 @@ def _place_new(
     table: _Table,
     new: Mapping[VmName, tuple[Document, Applied]],
 ) -> None:
+    for name in sorted(new):
+        _vacate(context, table, name)  # one that comes back is counted once
     asked = [_asked(context, name, doc, table) for name, (doc, _) in sorted(new.items())]
-    chosen, free = _already_chosen(context, table, asked)
+    chosen, free, homeless = _already_chosen(context, table, asked)
     before = table.copy()
     for guest, node in chosen:
         table.put(guest, node)
-    answers = dict(place(table.board, free))
+    answers = {**place(table.board, free), **homeless}
     for answer in answers.values():
         if isinstance(answer, Placed):
             table.guests.setdefault(answer.node, []).append(answer.guest)
@@ -228,21 +243,38 @@ def _asked(context: Context, name: VmName, doc: Document, table: _Table) -> Gues
     )
 
 
+def _vacate(context: Context, table: _Table, name: VmName) -> None:
+    """Take a guest that comes back off the table, if it was seated."""
+    owner = context.owner(name)
+    seated = [] if owner is None else table.guests.get(owner, [])
+    for guest in [each for each in seated if each.name == name]:
+        assert owner is not None
+        table.take(guest, owner)
+
+
 def _already_chosen(
     context: Context, table: _Table, asked: Iterable[Guest]
-) -> tuple[list[tuple[Guest, NodeName]], list[Guest]]:
-    """Those for which the plan in force chose a node that still takes them, and the others."""
+) -> tuple[list[tuple[Guest, NodeName]], list[Guest], Mapping[VmName, NoFit]]:
+    """Those that have a node which still takes them, those that are free to go anywhere, and those
+    whose node does not take them. The node of one that is being removed is its owner; of another, what
+    the plan in force chose."""
     board = table.board.copy()
     chosen: list[tuple[Guest, NodeName]] = []
     free: list[Guest] = []
+    homeless: dict[VmName, NoFit] = {}
     for guest in in_order(asked):
-        node = context.inventory.chosen.get(guest.name)
-        if node is not None and node in board.free_mib and fit(board, node, guest) is None:
+        owner = context.owner(guest.name)
+        node = context.inventory.chosen.get(guest.name) if owner is None else owner
+        failure = None if node is None or node not in board.free_mib else fit(board, node, guest)
+        if node is not None and node in board.free_mib and failure is None:
             board.put(guest, node)
             chosen.append((guest, node))
+        elif owner is not None and failure is not None:
+            why = sentence(failure, board, owner, guest)
+            homeless[guest.name] = NoFit(guest=guest, rejected={owner: why})
         else:
             free.append(guest)
-    return chosen, free
+    return chosen, free, homeless
 
 
 def _choice(placed: Placed) -> PlacementChoice:

@@ -17,10 +17,9 @@ pytestmark = pytest.mark.lab
 SCRIPT = Path(__file__).parent / "inside" / "adapters.py"
 FOLDER = "/var/tmp/adapters-test"  # of the node: /tmp and /run are memory
 AGENT = "pvc-node-agent"
-# The agent would put away guests and daemons that it has no record of. Without it the guard does
-# nothing for a minute; these take half of one.
+# The agent would put away guests and daemons that it has no record of.
 ALONE = {"hypervisor", "services"}
-# Half a minute at rest; an import that was killed waits for its own watcher for as long again.
+# 72 s for storage at rest: an import that was killed waits for its own watcher, 26 to 28 s.
 LIMIT_S = 400.0
 
 

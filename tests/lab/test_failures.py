@@ -45,11 +45,12 @@ def test_a_silent_node_is_unknown_and_its_guests_wait_for_it(cloud: Cloud) -> No
     assert lost
     cloud.lab.power("hv3", "off")
 
-    def is_unknown() -> bool:
-        return bool(cloud.status()["nodes"]["hv3"]["state"] == "unknown")
+    def says_so() -> bool:
+        # Who was blind itself while ZooKeeper elected forgives all nodes that time first.
+        return "hv3 silent" in cloud.try_pvc("status").stdout.partition("\n")[0]
 
-    until("hv3 is shown unknown", SILENT_LIMIT_S, is_unknown)
-    assert "hv3" in cloud.pvc("status").splitlines()[0]
+    until("the first line says that hv3 is silent", SILENT_LIMIT_S, says_so)
+    assert cloud.status()["nodes"]["hv3"]["state"] == "unknown"
     for node in ("hv1", "hv2"):
         assert not lost & set(cloud.on(node, "virsh", "-q", "list", "--name").split())
     cloud.lab.power("hv3", "on")

@@ -3,7 +3,7 @@ under an old name."""
 
 from __future__ import annotations
 
-from simulated import BASE, ON, changed, play, player, states
+from simulated import BASE, ON, changed, play, states
 
 SHARED = b"""apiVersion: pvc/v1
 kind: Volume
@@ -36,3 +36,24 @@ def test_a_volume_is_plugged_in_only_when_its_last_guest_let_go():
     (after,) = openers(one, "volume.shared.")
     assert after != before
     assert set(states(one).values()) == {"running"}
+
+
+def test_a_deletion_that_is_reverted_while_the_disk_goes_brings_the_disk_back():
+    """The revert was planned a moment before the old plan's step took the disk, and published after."""
+    without = {name: data for name, data in BASE.items() if name != "vms/app2.yaml"}
+    one = play(ON + "settle\n", commits={"without": without, "again": BASE})
+    cluster, agent = one.cluster, one.cluster.nodes["hv2"].agent
+    one.play("commit without\n")
+    while not any(key.startswith("disk.trash") for key in agent.jobs.jobs):
+        one.play("wait 0.05\n")
+    one.play("agent hv2 pause\n")
+    claim = "/pvc/claims/vm:app2:disk:root"
+    record = cluster.tree.records.pop(claim)  # not there yet, when the planner looks
+    cluster.tree.children["/pvc/claims"].remove("vm:app2:disk:root")
+    one.play("commit again\nwait 30\n")
+    cluster.tree.records[claim] = record
+    cluster.tree.children["/pvc/claims"].add("vm:app2:disk:root")
+    one.play("agent hv2 resume\nsettle 900\n")
+    assert one.is_settled
+    assert set(states(one).values()) == {"running"}
+    assert cluster.ceph.trash["vms"] == ()

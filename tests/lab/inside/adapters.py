@@ -550,6 +550,15 @@ def links_checks(ours: NetlinkLinks) -> None:
         ours.update(changed)
         assert ours.bridges() == {VNI: changed}
         ours.update(bridge)
+    with check("another local end keeps the bridge and who is plugged in"):
+        run("ip", "link", "add", "tap-c", "type", "veth", "peer", "name", "tap-c-peer")
+        run("ip", "link", "set", "tap-c", "master", name, "up")
+        moved = a_bridge(VNI, "192.0.2.9")
+        ours.update(moved)
+        assert ours.bridges() == {VNI: moved}
+        tap = json.loads(run("ip", "-j", "link", "show", "tap-c"))[0]
+        assert tap["master"] == name
+        ours.update(bridge)
     with check("half made shows no digest, and is finished"):
         run("ip", "link", "del", vx)
         assert ours.bridges()[VNI].digest == ""
