@@ -62,9 +62,10 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
     for doc in context.spec.of_kind(Kind.VM):
         applied, name = context.applied(doc.address), VmName(doc.name)
         is_untouched = applied is not None and _is_untouched(context, doc, applied)
-        if not is_untouched and is_hindered(context, draft, doc.address, storage=True):
-            keep(draft, applied)
-        elif applied is not None and _waits_for_its_owner(context, draft, table, applied):
+        if not is_untouched and (
+            is_hindered(context, draft, doc.address, storage=True)
+            or _waits_for_its_owner(context, draft, table, applied)
+        ):
             keep(draft, applied)
         elif (
             applied is not None
@@ -94,10 +95,14 @@ def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
     )
 
 
-def _waits_for_its_owner(context: Context, draft: Draft, table: _Table, applied: Applied) -> bool:
+def _waits_for_its_owner(
+    context: Context, draft: Draft, table: _Table, applied: Applied | None
+) -> bool:
     """Declared again while it is removed: its domain may exist, so it comes back where it is."""
+    if applied is None or applied.phase is Phase.PRESENT:
+        return False
     owner = context.owner(VmName(applied.name))
-    if applied.phase is Phase.PRESENT or owner is None or owner in table.board.hosts:
+    if owner is None or owner in table.board.hosts:
         return False
     draft.waiting(
         applied.address, "node-not-online", f"comes back when {owner} is back", "pvc status"
