@@ -12,18 +12,23 @@ import click
 
 from pvc_gitops.errors import UsageError
 from pvc_gitops.world.names import AGENT_SOCKET
+from pvc_gitops.world.protocol import operator_line
 
 CHUNK_BYTES: Final = 64 * 1024
 
 
 @click.command(name="agent-stdio", hidden=True)
-def agent_stdio() -> None:
+@click.option("--operator", metavar="NAME", help="Whose key logged in; sshd's forced command says it.")
+def agent_stdio(operator: str | None) -> None:
     """Copy bytes both ways until either side ends."""
-    join(AGENT_SOCKET, sys.stdin.fileno(), sys.stdout.fileno())
+    join(AGENT_SOCKET, sys.stdin.fileno(), sys.stdout.fileno(), operator)
 
 
-def join(path: str, source: int, sink: int) -> None:
-    """Until the agent hangs up. The end of the input is passed on."""
+def join(path: str, source: int, sink: int, operator: str | None = None) -> None:
+    """Until the agent hangs up. The end of the input is passed on.
+
+    The operator is said before any byte of the other side's, so that nobody there can say another.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as agent:
         try:
             agent.connect(path)
@@ -32,6 +37,8 @@ def join(path: str, source: int, sink: int) -> None:
                 f"the agent of this node does not answer: {err}",
                 hint="systemctl status pvc-node-agent",
             ) from err
+        if operator is not None:
+            agent.sendall(operator_line(operator))
         threading.Thread(target=_send, args=(source, agent), daemon=True).start()
         while chunk := agent.recv(CHUNK_BYTES):
             view = memoryview(chunk)

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvc_gitops.errors import InvariantViolation, UsageError
+from pvc_gitops.model.checkout import EXIT_BEHIND
 
 if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small plan's time
     from pvc_gitops.model.ids import CommitId
@@ -54,7 +56,8 @@ def plan(
     """Show what the cluster would do to become what the repository says.
 
     Without --empty and --inventory the live cluster is asked what it is. Exits 0 if there is nothing
-    to do, 2 if something changes, 3 if something is blocked, 1 on an error.
+    to do, 2 if something changes, 3 if something is blocked, 4 if the cluster follows commits that
+    this checkout has not, 1 on an error.
     """
     # One plan is made and the process ends: there is nothing to collect, and looking for it takes a
     # fifth of the time of a large plan.
@@ -78,7 +81,25 @@ def plan(
             f"the verifier refuses this plan; please report it:\n       {listed}"
         )
     _show(made, json_file, source=source, elapsed_s=time.perf_counter() - started)
+    is_live = not empty and inventory_file is None
+    if is_live and rev is None and _is_behind(repo, spec, inventory):
+        ctx.exit(EXIT_BEHIND)
     ctx.exit(planner.exit_code(made))
+
+
+def _is_behind(repo: Path, spec: ClusterSpec, inventory: Inventory) -> bool:
+    """Does the cluster follow commits that this checkout has not? Then the plan would undo them."""
+    from pvc_gitops.adapters.git import checkout
+    from pvc_gitops.model.checkout import Relation, refusal
+
+    tracked = spec.cluster.source_branch
+    state = checkout.read(repo, tracked, inventory.accepted)
+    if state.relation not in (Relation.BEHIND, Relation.DIVERGED):
+        return False
+    behind = refusal(replace(state, branch=tracked, dirty=()), tracked, may_push=True)
+    assert behind is not None
+    click.echo(f"{behind.message} This plan would undo that: {behind.hint}", err=True)
+    return True
 
 
 def _spec(repo: Path, rev: str | None) -> tuple[ClusterSpec, str]:

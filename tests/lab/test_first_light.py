@@ -144,6 +144,17 @@ def test_the_first_step_runs_within_two_seconds_of_the_word(cloud: Cloud) -> Non
     assert first - previewed <= FIRST_STEP_S_MAX
 
 
+def test_a_checkout_that_is_behind_is_told_so(cloud: Cloud) -> None:
+    head = cloud.git("rev-parse", "HEAD")
+    cloud.git("reset", "--quiet", "--hard", "HEAD~1")
+    try:
+        said = cloud.pvc("plan", ok=(4,))
+        assert "git pull --rebase" in said
+        assert "git pull --rebase" in cloud.pvc("apply", "--yes", ok=(4,))
+    finally:
+        cloud.git("reset", "--quiet", "--hard", head)
+
+
 def test_an_apply_survives_the_death_of_the_leading_planner(cloud: Cloud) -> None:
     cloud.write("vms/late1.yaml", vm("late1"))
     cloud.write("vms/late2.yaml", vm("late2"))

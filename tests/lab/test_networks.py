@@ -1,0 +1,266 @@
+"""Guest networks on the real kernel: who reaches whom, what never leaves its node, what goes on running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from cloud import Cloud, until
+from test_first_light import vm
+
+from pvc_gitops.lab import network
+from pvc_gitops.world import names
+
+pytestmark = pytest.mark.lab
+
+APP = 1000
+SPARE = 1900
+REACHED_S = 60.0  # BGP's 1 s timers, a DHCP answer; a guest emulated on a busy machine
+REBOOT_S = 240.0
+LISTEN_S = "300"  # of tcpdump, should nobody end it
+
+SPARE_YAML = f"""# yaml-language-server: $schema=../.pvc/schema/network.json
+apiVersion: pvc/v1
+kind: Network
+metadata:
+  name: spare
+spec:
+  type: managed
+  vni: {SPARE}
+  ipv4:
+    subnet: 10.190.0.0/24
+    gateway: 10.190.0.1
+    dhcp: {{start: 10.190.0.100, end: 10.190.0.199}}
+"""
+# Its disk is blank, so it never says a word on any network.
+MUTE_YAML = """# yaml-language-server: $schema=../.pvc/schema/virtual-machine.json
+apiVersion: pvc/v1
+kind: VirtualMachine
+metadata:
+  name: mute
+spec:
+  cpu: {vcpus: 1}
+  memory: 64MiB
+  disks:
+    - {name: root, pool: vms, size: 16MiB, boot: 1}
+  nics:
+    - {network: app}
+    - {network: spare}
+  placement: {nodes: [hv2]}
+  stop_timeout: 1s
+"""
+
+
+def leases(cloud: Cloud, node: str) -> dict[str, str]:
+    """Address -> guest, of the NICs that this node's DHCP knows."""
+    text = cloud.on(node, "sh", "-c", "cat /run/pvc/dhcp/*.hosts")
+    return {line.split(",")[1]: line.split(",")[2] for line in text.split()}
+
+
+def routes(cloud: Cloud, node: str) -> dict[str, str]:
+    """Host route -> over which node's address it leads; empty for a guest of this node."""
+    shown = json.loads(cloud.on(node, "ip", "-j", "route", "show"))
+    return {
+        each["dst"]: each.get("gateway", "")
+        for each in shown
+        if "/" not in each["dst"] and each.get("protocol") in {"bgp", "117"}
+    }
+
+
+def daemons(cloud: Cloud, vni: int) -> dict[str, int]:
+    return {node: cloud.main_pid(node, f"pvc-dhcp@{vni}") for node in cloud.nodes()}
+
+
+def answers(argv: list[str], address: str) -> str:
+    """The name of the guest that answers there, or nothing."""
+    done = subprocess.run(
+        [*argv, "curl", "-s", "-m", "5", f"http://{address}/"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    return str(json.loads(done.stdout)["hostname"]) if done.stdout else ""
+
+
+@contextlib.contextmanager
+def listening(cloud: Cloud, node: str, interface: str, what: str) -> Iterator[list[str]]:
+    """What tcpdump prints there meanwhile, for reading after the block."""
+    argv = ["timeout", LISTEN_S, "tcpdump", "-i", interface, "-n", "-e", "-v", "-l", *what.split()]
+    found: list[str] = []
+    with subprocess.Popen(
+        cloud.lab.node(node).enter(argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "listening on" in process.stderr.readline() + process.stderr.readline()
+        try:
+            yield found
+        finally:
+            process.terminate()
+            found += process.stdout.read().splitlines()
+
+
+def test_every_node_knows_the_way_to_every_guest_and_is_answered(cloud: Cloud) -> None:
+    own = {node: leases(cloud, node) for node in cloud.nodes()}
+    core = {f"hv{number}": f"10.21.0.{number}" for number in (1, 2, 3)}
+    guests = {address: guest for found in own.values() for address, guest in found.items()}
+    assert len(guests) == 9  # six guests, three of them in two networks: both are answered
+    for node in cloud.nodes():
+        ways = {
+            address: "" if place == node else core[place]
+            for place, found in own.items()
+            for address in found
+        }
+        until(f"routes of {node}", REACHED_S, lambda n=node, w=ways: routes(cloud, n) == w)
+        inside = cloud.lab.node(node).enter([])
+        for address, guest in guests.items():
+            until(
+                f"{guest} at {address} answers {node}",
+                REACHED_S,
+                lambda i=inside, a=address, g=guest: answers(i, a) == g,
+            )
+
+
+def test_a_client_outside_is_answered_whichever_node_it_asks(cloud: Cloud) -> None:
+    """The answer leaves by the guest's own node, another one than the question came by."""
+    client = cloud.lab.outside([])
+    guests = {cloud.address(name): name for name in ("web1", "web2", "web3")}
+    for number in (1, 2, 3):
+        network.ip(cloud.lab.paths, [f"route replace 10.100.0.0/24 via 10.20.0.{number}"])
+        try:
+            assert {address: answers(client, address) for address in guests} == guests
+        finally:
+            network.ip(cloud.lab.paths, ["route del 10.100.0.0/24"])
+
+
+def test_guests_reach_neither_other_nodes_nor_the_core(cloud: Cloud) -> None:
+    inside = cloud.lab.node(cloud.owner("web1")).enter([])
+    others = [f"10.2{net}.0.{node}" for net in (0, 1, 2) for node in (1, 2, 3)]
+    own = cloud.owner("web1").removeprefix("hv")
+    for address in ["10.20.0.254", *(each for each in others if not each.endswith(f".{own}"))]:
+        url = f"http://{cloud.address('web1')}/ping/{address}"
+        done = subprocess.run(
+            [*inside, "curl", "-s", "-m", "9", url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert json.loads(done.stdout)["ok"] is False, address
+
+
+def test_a_discover_has_one_offer_and_nothing_of_the_gateway_leaves_its_node(cloud: Cloud) -> None:
+    here = cloud.owner("web1")
+    others = [node for node in cloud.nodes() if node != here]
+    before = cloud.console("web1").count("PVC-GUEST-READY")
+    dhcp, tap, bridge = "udp port 67 or udp port 68", names.tap("web1", "app"), names.bridge(APP)
+    with contextlib.ExitStack() as stack:
+        local = stack.enter_context(listening(cloud, here, tap, dhcp))
+        foreign = [stack.enter_context(listening(cloud, node, bridge, dhcp)) for node in others]
+        core = [
+            stack.enter_context(listening(cloud, node, "cl0", "udp port 4789"))
+            for node in cloud.nodes()
+        ]
+        cloud.on(here, "virsh", "reset", "web1")
+        until("web1 again", 120, lambda: cloud.console("web1").count("PVC-GUEST-READY") > before)
+        inside = cloud.lab.node(others[0]).enter([])
+        until("web1 answers", REACHED_S, lambda: answers(inside, cloud.address("web1")) == "web1")
+    discovers = sum("DHCP-Message (53), length 1: Discover" in line for line in local)
+    offers = sum("DHCP-Message (53), length 1: Offer" in line for line in local)
+    assert discovers >= 1
+    assert offers == discovers, local
+    assert foreign == [[], []]
+    crossed = [line for lines in core for line in lines]
+    assert any(f"vni {APP}" in line for line in crossed) or not crossed
+    assert not [line for line in crossed if names.anycast_mac(APP) in line]
+    assert not [line for line in crossed if "BOOTP/DHCP" in line]
+
+
+def test_a_change_restarts_no_daemon_and_a_silent_guest_is_reached(cloud: Cloud) -> None:
+    before = daemons(cloud, APP)
+    assert all(before.values())
+    app = cloud.read("networks/app.yaml")
+    cloud.write("networks/app.yaml", app.replace("10.100.0.199", "10.100.0.198"))
+    cloud.write("networks/spare.yaml", SPARE_YAML)
+    cloud.write("vms/mute.yaml", MUTE_YAML)
+    cloud.commit_and_push("mute: new, on a network of its own; app: a smaller range")
+    cloud.pvc("apply", "--yes")
+    until("mute runs", REACHED_S, lambda: "mute" in cloud.running())
+    address = next(
+        a
+        for a, guest in leases(cloud, "hv2").items()
+        if guest == "mute" and a.startswith("10.100.")
+    )
+    assert daemons(cloud, APP) == before
+    assert daemons(cloud, SPARE)["hv2"]
+    source = next(name for name in ("web1", "web2", "web3") if cloud.owner(name) != "hv2")
+    inside = cloud.lab.node(cloud.owner(source)).enter([])
+    with listening(cloud, "hv2", names.tap("mute", "app"), "arp or icmp") as heard:
+        url = f"http://{cloud.address(source)}/ping/{address}"
+        end = time.monotonic() + REACHED_S
+        subprocess.run(
+            [*inside, "curl", "-s", "-m", "9", url], capture_output=True, timeout=30, check=False
+        )
+        assert time.monotonic() < end
+    assert any(f"> {address}: ICMP echo request" in line for line in heard), heard
+    mac = mute_mac(cloud)
+    assert not [line for line in heard if re.match(rf"\S+ {mac} >", line)], "it spoke"
+
+
+def mute_mac(cloud: Cloud) -> str:
+    shown = cloud.on("hv2", "virsh", "-q", "domiflist", "mute").splitlines()
+    return next(line.split()[4] for line in shown if names.bridge(APP) in line)
+
+
+def test_a_network_that_nobody_uses_goes_from_every_node(cloud: Cloud) -> None:
+    (cloud.clone / "vms/mute.yaml").unlink()
+    (cloud.clone / "networks/spare.yaml").unlink()
+    cloud.commit_and_push("mute, spare: gone")
+    cloud.pvc("apply", "--yes")
+    assert "Nothing to do" in cloud.pvc("plan")
+    for node in cloud.nodes():
+        links = cloud.on(node, "ip", "-br", "link")
+        assert names.bridge(SPARE) not in links
+        assert names.vxlan(SPARE) not in links
+        assert cloud.main_pid(node, f"pvc-dhcp@{SPARE}") == 0
+        assert "10.190.0." not in cloud.on(node, "ip", "route")
+        assert names.vxlan(SPARE) not in cloud.on(node, "nft", "list", "ruleset")
+
+
+def test_dhcp_goes_on_through_the_death_of_an_agent(cloud: Cloud) -> None:
+    before = daemons(cloud, APP)
+    agent = cloud.main_pid("hv1", "pvc-node-agent")
+    cloud.on("hv1", "kill", "-9", str(agent))
+    until("another agent", 60, lambda: cloud.main_pid("hv1", "pvc-node-agent") not in {0, agent})
+    until("it reports", 60, lambda: "Nothing to do" in cloud.try_pvc("plan").stdout)
+    assert daemons(cloud, APP) == before
+
+
+def test_a_rebooted_node_has_its_networks_and_guests_back_once(cloud: Cloud) -> None:
+    guests = {name for name, nodes in cloud.domains().items() if nodes == ["hv2"]}
+    starts = {name: guest["starts"] for name, guest in cloud.status()["guests"].items()}
+    addresses = {a: guest for a, guest in leases(cloud, "hv2").items() if guest in guests}
+    boot = cloud.on("hv2", "cat", "/proc/sys/kernel/random/boot_id")
+    del boot  # the host's: a container shares it
+    first = cloud.lab.node("hv2").init_pid()
+    cloud.on("hv2", "systemctl", "reboot", ok=tuple(range(256)))
+    until("hv2 boots", 60, lambda: cloud.lab.node("hv2").init_pid() not in {None, first})
+
+    def is_back() -> bool:
+        try:
+            return {name for name, nodes in cloud.domains().items() if "hv2" in nodes} == guests
+        except (AssertionError, subprocess.TimeoutExpired):
+            return False
+
+    until("its guests run again", REBOOT_S, is_back)
+    assert all(len(nodes) == 1 for nodes in cloud.domains().values())
+    inside = cloud.lab.node("hv1").enter([])
+    for address, guest in addresses.items():
+        until(f"{guest} at {address}", REBOOT_S, lambda a=address, g=guest: answers(inside, a) == g)
+    after = {name: guest["starts"] for name, guest in cloud.status()["guests"].items()}
+    assert after == {name: count + (name in guests) for name, count in starts.items()}
+    assert set(cloud.on("hv2", "ls", "/run/pvc/dhcp/leases").split()) == {"1000", "1001"}
+    until("nothing is left to do", 60, lambda: "Nothing to do" in cloud.try_pvc("plan").stdout)
