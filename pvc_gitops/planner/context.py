@@ -10,9 +10,18 @@ from functools import cached_property
 from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
-from pvc_gitops.model.plan import PlanPolicy
-from pvc_gitops.model.records import Applied
+from pvc_gitops.model.plan import Operation, PlanPolicy
+from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
+
+_TAKING_AWAY = frozenset(
+    {
+        Operation.DISK_TRASH,
+        Operation.IMAGE_DELETE,
+        Operation.POOL_DELETE,
+        Operation.RECORD_DROP,
+    }
+)
 
 
 def object_of(part: Address) -> Address:
@@ -86,6 +95,14 @@ class Context:
         """What a step of an older plan, or HA, still does to an object."""
         return self._claims[1].get(of)
 
+    def undoing(self, of: Address) -> str | None:
+        """The step of the plan in force that is taking away an object's data or record now. Its claim
+        stands until that has happened, whatever a later commit says."""
+        ours, _ = self._claims
+        return next(
+            (s for s in sorted(ours) if _takes_away(s) and object_of(_target(s)) == of), None
+        )
+
     def is_under_way(self, step: str) -> bool:
         """The plan in force is at this step now: its effect may be visible, its end is not."""
         return step in self._claims[0]
@@ -112,6 +129,11 @@ class Context:
     def image(self, pool: str, image: str) -> ImageFacts | None:
         storage = self.inventory.storage
         return None if storage is None else storage.images.get(f"{pool}/{image}")
+
+    def is_lost(self, ref: DiskRef) -> bool:
+        """What a record names is not where it says: its removal was reverted half way, or somebody
+        else took it away. Nothing is lost as long as nobody looks."""
+        return self.inventory.storage is not None and self.image(ref.pool, ref.image) is None
 
     @cached_property
     def _by_prefix(self) -> Mapping[str, list[tuple[str, str]]]:
@@ -145,6 +167,14 @@ class Context:
 
     def document(self, kind: Kind, name: str) -> Document | None:
         return self.spec.documents.get(address(kind, name))
+
+
+def _takes_away(step: str) -> bool:
+    return step.partition(" ")[0] in _TAKING_AWAY
+
+
+def _target(step: str) -> Address:
+    return Address(step.split(" ")[1])
 
 
 def prefix_of(rbd_name: str) -> str:

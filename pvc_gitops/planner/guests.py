@@ -92,6 +92,7 @@ def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
         applied.spec == doc.spec
         and applied.phase is Phase.PRESENT
         and context.foreign_claim(doc.address) is None
+        and not vms.lost_disks(context, applied, applied)
     )
 
 

@@ -8,7 +8,7 @@ from pvc_gitops.model.document import Document
 from pvc_gitops.model.fields import Disposition
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.plan import Action, Cause, Change, ItemKind, ReportItem
-from pvc_gitops.model.records import Applied
+from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import Difference, Held, causes, difference
 from pvc_gitops.planner.draft import Draft
@@ -117,9 +117,11 @@ def keep(draft: Draft, applied: Applied | None) -> None:
 
 
 def is_hindered(context: Context, draft: Draft, of: Address, *, storage: bool = False) -> bool:
-    """Whether nothing can be decided about it now: another plan's step is at it, or what it lies on
-    is not observed. Says so."""
+    """Whether nothing can be decided about it now: a step of another plan is at it, one of the plan in
+    force still removes what is declared again, or what it lies on is not observed. Says so."""
     claim = context.foreign_claim(of)
+    if claim is None and of in context.spec.documents:
+        claim = context.undoing(of)
     if claim is not None:
         draft.waiting(of, "claimed", f"waits for {claim}, which is still at it", "pvc status")
         return True
@@ -130,6 +132,17 @@ def is_hindered(context: Context, draft: Draft, of: Address, *, storage: bool = 
         draft.waiting(of, "no-coordinator", "no coordinator is online", "pvc status")
         return True
     return False
+
+
+def report_lost(draft: Draft, doc: Document, ref: DiskRef) -> None:
+    """Never made empty under the name of what is gone (D6)."""
+    draft.blocked(
+        doc.address,
+        "data-lost",
+        f"{ref.pool}/{ref.image} is neither in its pool nor in the trash",
+        "bring it back from a backup under that name; or remove the object and declare it anew",
+        doc.place(()),
+    )
 
 
 def note(draft: Draft, of: Address, code: str, text: str) -> None:

@@ -13,7 +13,7 @@ from pvc_gitops.model.document import Value
 from pvc_gitops.model.ids import Address, address, derived_uuid
 from pvc_gitops.model.plan import Operation
 from pvc_gitops.model.records import DiskRef
-from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.context import Context, prefix_of
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps.images import SNAPSHOT
 
@@ -48,14 +48,22 @@ def youngest_life(context: Context, prefix: str, parts: Iterable[Address]) -> in
     return next(lives, 1)
 
 
+def trashed(context: Context, ref: DiskRef) -> str | None:
+    """The youngest entry of the trash that bears the disk's name."""
+    entries = [
+        e for p, e in context.trash_of(prefix_of(ref.image)) if (p, e.name) == (ref.pool, ref.image)
+    ]
+    return entries[-1].id if entries else None
+
+
 def making(
-    context: Context, draft: Draft, ref: DiskRef, *, prefix: str, image: Address | None
+    context: Context, draft: Draft, ref: DiskRef, *, image: Address | None
 ) -> tuple[Operation, dict[str, Value]]:
     """How a disk comes to be: out of the trash, as a clone, or empty."""
     inputs: dict[str, Value] = {"pool": ref.pool, "image": ref.image, "size_mib": ref.size_mib}
-    entries = [e for p, e in context.trash_of(prefix) if p == ref.pool and e.name == ref.image]
-    if entries:
-        return Operation.DISK_RESTORE, inputs | {"trash_id": entries[-1].id}
+    trash_id = trashed(context, ref)
+    if trash_id is not None:
+        return Operation.DISK_RESTORE, inputs | {"trash_id": trash_id}
     parent = None
     if image is not None:
         data = draft.after[image].disks["data"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Document
-from pvc_gitops.model.plan import Action, Operation
+from pvc_gitops.model.plan import Action, Cause, Operation
 from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.spec import Image
 from pvc_gitops.planner.context import Context
@@ -26,12 +26,21 @@ from pvc_gitops.planner.steps.common import (
 
 SNAPSHOT: Final = "base"  # what disks are cloned from
 _CHECKSUM_DIGITS: Final = 12
+_GONE: Final = Cause(
+    code="gone", text="it was imported, and is not in its pool any more", place=None
+)
 
 
 def plan_image(context: Context, draft: Draft, doc: Document) -> None:
     """Import it; other content is another life, beside the old one that has clones."""
     applied = context.applied(doc.address)
-    if applied is not None and applied.spec == doc.spec and applied.tags == doc.tags:
+    is_lost = applied is not None and context.is_lost(applied.disks["data"])
+    if (
+        applied is not None
+        and applied.spec == doc.spec
+        and applied.tags == doc.tags
+        and not is_lost
+    ):
         keep(draft, applied)
         return
     if is_hindered(context, draft, doc.address, storage=True):
@@ -45,7 +54,10 @@ def plan_image(context: Context, draft: Draft, doc: Document) -> None:
         return
     found = settle(context, draft, doc, applied)
     record = _record(context, doc, applied, found)
-    if is_same(applied, record):
+    if is_lost and record.disks == applied.disks:
+        _import(context, draft, record, pre=applied.digest)
+        created(draft, doc, record, because=_GONE)
+    elif is_same(applied, record):
         keep(draft, applied)
     elif record.disks == applied.disks:
         node = context.coordinator(doc.address)

@@ -19,7 +19,14 @@ _PGS_AUTO: Final = 32
 def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
     """Create it, or change its copies."""
     applied = context.applied(doc.address)
-    if applied is not None and applied.spec == doc.spec and applied.tags == doc.tags:
+    storage = context.inventory.storage
+    is_lost = applied is not None and storage is not None and doc.name not in storage.pools
+    if (
+        applied is not None
+        and applied.spec == doc.spec
+        and applied.tags == doc.tags
+        and not is_lost
+    ):
         keep(draft, applied)
         return
     if is_hindered(context, draft, doc.address, storage=True):
@@ -28,13 +35,13 @@ def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
     cluster_id, commit = context.inventory.cluster_id, context.spec.commit
     node = context.coordinator(doc.address)
     assert node is not None
-    if applied is None:
+    if applied is None or is_lost:
         record = record_of(doc, commit=commit, cluster_id=cluster_id)
         draft.step(
             Operation.POOL_CREATE,
             doc.address,
             node,
-            pre="",
+            pre="" if applied is None else applied.digest,
             record=record,
             inputs=_inputs(Pool.from_spec(doc.name, record.spec), is_new=True),
         )

@@ -26,12 +26,13 @@ from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
 from pvc_gitops.planner.operations import COSTS
 from pvc_gitops.planner.records import record_of, references
-from pvc_gitops.planner.steps.common import created, is_same, keep, settle, updated
-from pvc_gitops.planner.steps.disks import disk_address, making, rbd_name, youngest_life
+from pvc_gitops.planner.steps.common import created, is_same, keep, report_lost, settle, updated
+from pvc_gitops.planner.steps.disks import disk_address, making, rbd_name, trashed, youngest_life
 from pvc_gitops.scheduler.capacity import guest_mib
 
 _NO_PLACE: Final = Cause(code="no-place", text="it was applied and has no place", place=None)
 _LEFT_OVER: Final = Cause(code="left-over", text="data of a removed disk is left", place=None)
+_LOST: Final = Cause(code="in-trash", text="its data lies in the trash", place=None)
 RESTART_S: Final = COSTS[Operation.VM_STOP].estimate_s + COSTS[Operation.VM_PUT].estimate_s
 
 
@@ -130,7 +131,12 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     life = applied.incarnation
     record = _record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
     under_way = context.is_under_way(f"{Operation.VM_PUT} {doc.address}")
-    if is_same(applied, record) and not under_way:
+    lost = lost_disks(context, applied, record)
+    if any(trashed(context, ref) is None for ref in lost):
+        report_lost(draft, doc, next(r for r in lost if trashed(context, r) is None))
+        keep(draft, applied)
+        return
+    if is_same(applied, record) and not under_way and not lost:
         keep(draft, applied)
         if _has_pending_restart(context, applied):
             _report_restart(draft, doc, "it runs with what it had before its last change")
@@ -184,9 +190,21 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         applied,
         record,
         found,
-        because=_more_causes(applied, record, found),
+        because=(_LOST,) if lost else _more_causes(applied, record, found),
         downtime_s=RESTART_S if restarts else 0.0,
     )
+
+
+def lost_disks(context: Context, applied: Applied, record: Applied) -> list[DiskRef]:
+    """Its own disks that the record in force and the next one name, and that are not in their pool."""
+    of = ((name, ref) for name, ref in sorted(applied.disks.items()) if name in record.disks)
+    return [
+        ref
+        for name, ref in of
+        if record.disks[name].image == ref.image
+        and record.spec["disks"][name].get("volume") is None
+        and context.is_lost(ref)
+    ]
 
 
 def growth_mib(context: Context, doc: Document, applied: Applied) -> int:
@@ -324,7 +342,7 @@ def _make_disks(
         of = disk_address(record.name, name)
         before = None if old is None else old.disks.get(name)
         needs: list[str] = []
-        if before is not None and before.image == ref.image:
+        if before is not None and before.image == ref.image and not context.is_lost(before):
             if before.size_mib == ref.size_mib or _is_made(context, of, ref):
                 continue
             operation = Operation.DISK_GROW
@@ -334,8 +352,7 @@ def _make_disks(
         else:
             image = spec[name].get("image")
             of_image = None if image is None else address(Kind.IMAGE, image)
-            prefix = f"{Kind.VM}.{record.name}."
-            operation, inputs = making(context, draft, ref, prefix=prefix, image=of_image)
+            operation, inputs = making(context, draft, ref, image=of_image)
             sources = [address(Kind.POOL, ref.pool), *([of_image] if of_image else [])]
             needs = draft.lasts(sources)
         made.append(draft.step(operation, of, node, needs=needs, pre=pre, inputs=inputs))

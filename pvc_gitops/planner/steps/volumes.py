@@ -18,16 +18,23 @@ from pvc_gitops.planner.steps.common import (
     is_hindered,
     is_same,
     keep,
+    report_lost,
     settle,
     updated,
 )
-from pvc_gitops.planner.steps.disks import making, rbd_name, youngest_life
+from pvc_gitops.planner.steps.disks import making, rbd_name, trashed, youngest_life
 
 
 def plan_volume(context: Context, draft: Draft, doc: Document) -> None:
     """Make it, bring it back from the trash, grow it, or note what else changed."""
     applied = context.applied(doc.address)
-    if applied is not None and applied.spec == doc.spec and applied.tags == doc.tags:
+    is_lost = applied is not None and context.is_lost(applied.disks["data"])
+    if (
+        applied is not None
+        and applied.spec == doc.spec
+        and applied.tags == doc.tags
+        and not is_lost
+    ):
         keep(draft, applied)
         return
     if is_hindered(context, draft, doc.address, storage=True):
@@ -37,6 +44,9 @@ def plan_volume(context: Context, draft: Draft, doc: Document) -> None:
     assert node is not None
     if applied is None:
         _create(context, draft, doc, node)
+        return
+    if is_lost:
+        _bring_back(context, draft, doc, applied, node)
         return
     found = settle(context, draft, doc, applied)
     if found.is_replacement:
@@ -74,6 +84,21 @@ def plan_volume(context: Context, draft: Draft, doc: Document) -> None:
     updated(draft, doc, applied, record, found)
 
 
+def _bring_back(
+    context: Context, draft: Draft, doc: Document, applied: Applied, node: NodeName
+) -> None:
+    """Its removal was reverted half way: the record stands, the data lies in the trash. What else the
+    commit changes follows in the next plan."""
+    keep(draft, applied)
+    data = applied.disks["data"]
+    if trashed(context, data) is None:
+        report_lost(draft, doc, data)
+        return
+    operation, inputs = making(context, draft, data, image=None)
+    draft.step(operation, doc.address, node, pre=applied.digest, record=applied, inputs=inputs)
+    created(draft, doc, applied, Action.RESTORE)
+
+
 def _create(context: Context, draft: Draft, doc: Document, node: NodeName) -> None:
     prefix = f"{Kind.VOLUME}.{doc.name}."
     record = _new_record(context, doc, youngest_life(context, prefix, [doc.address]))
@@ -84,7 +109,6 @@ def _create(context: Context, draft: Draft, doc: Document, node: NodeName) -> No
         context,
         draft,
         record.disks["data"],
-        prefix=prefix,
         image=None if image is None else address(Kind.IMAGE, image),
     )
     draft.step(
