@@ -94,9 +94,18 @@ def check_trash(step: Step, world: World) -> None:
 
 
 def check_create(step: Step, world: World) -> None:
-    """A clone needs its parent's snapshot."""
-    parent = _wanted(step).parent
-    if parent is None or step.inputs["image"] in world.images.images(step.inputs["pool"]):
+    """A name keeps its data (D6), also where the plan was made from an older look; and a clone needs
+    its parent's snapshot."""
+    target, name, parent = step.inputs["pool"], step.inputs["image"], _wanted(step).parent
+    if name in world.images.images(target):
+        return
+    kept = [entry.id for entry in world.images.trash(target) if entry.name == name]
+    if kept:
+        raise PrereqError(
+            f"{target}/{name} lies in the trash as {kept[-1]}: it is restored, not made empty; "
+            "the next plan does that"
+        )
+    if parent is None:
         return
     pool, image, snapshot = parent
     facts = world.images.images(pool).get(image)

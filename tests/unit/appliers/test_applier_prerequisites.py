@@ -65,6 +65,15 @@ def test_a_disk_that_is_open_does_not_go_to_the_trash(stage):
     assert len(cluster.ceph.trash["vms"]) == 1
 
 
+def test_a_disk_is_not_made_empty_beside_its_data_in_the_trash(stage):
+    world, cluster = stage
+    trash = step(Operation.DISK_TRASH, pool="vms", image="disk", keep_s=60)
+    disk.run_trash(trash, world, no_progress)
+    make = step(Operation.DISK_CREATE, pool="vms", image="disk", size_mib=64, parent=None)
+    with pytest.raises(PrereqError, match="restored, not made empty"):
+        disk.CREATE.check(make, world)
+
+
 def test_a_clone_needs_its_parent(stage):
     world, cluster = stage
     parent = {"pool": "vms", "image": "tiny", "snapshot": "base"}
