@@ -23,11 +23,12 @@ PACKAGE = "pvc-gitops"
 SITE = "usr/lib/python3/dist-packages"
 PYTHON_PACKAGES = ("pvc_gitops", "pvc_node_agent", "pvc_guard")
 VENDOR = "usr/lib/pvc/vendor"
-# Folders of node-agent/ that systemd reads, and where.
+# Folders of node-agent/ that systemd and sshd read, and where.
 SYSTEM_FOLDERS = {
     "systemd": "usr/lib/systemd/system",
     "sysusers.d": "usr/lib/sysusers.d",
     "tmpfiles.d": "usr/lib/tmpfiles.d",
+    "sshd_config.d": "etc/ssh/sshd_config.d",
 }
 UNIT_SUFFIXES = (".service", ".target", ".slice", ".socket", ".timer", ".path", ".mount")
 

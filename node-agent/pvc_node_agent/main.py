@@ -71,7 +71,7 @@ def _process(play_it: Callable[[World, Wake, Stop], None]) -> None:
 
 
 def _agent(world: World, wake: Wake, stop: Stop) -> None:
-    socket = AgentSocket(Path(names.AGENT_SOCKET), wake.asked)
+    socket = AgentSocket(Path(names.AGENT_SOCKET), wake.asked, group=names.OPERATORS_GROUP)
     desk = Desk(world)
 
     def tick(world: World, memory: AgentMemory) -> AgentMemory:

@@ -17,6 +17,7 @@ from pvc_gitops.adapters.jobs import ThreadJobs
 from pvc_gitops.adapters.libvirt.hypervisor import LibvirtHypervisor
 from pvc_gitops.adapters.libvirt.kvm import acceleration
 from pvc_gitops.adapters.libvirt.xml import CephAccess
+from pvc_gitops.adapters.logins import KeyFile
 from pvc_gitops.adapters.netlink.links import NetlinkLinks
 from pvc_gitops.adapters.zk import ZooKeeperStore
 from pvc_gitops.model.ids import NodeName
@@ -107,4 +108,5 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         jobs=ThreadJobs(wake.changed),
         journal=system.LineJournal(),
         notes=system.FileNotes(Path(names.NOTES)),
+        logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
     )

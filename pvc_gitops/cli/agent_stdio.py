@@ -18,7 +18,9 @@ CHUNK_BYTES: Final = 64 * 1024
 
 
 @click.command(name="agent-stdio", hidden=True)
-@click.option("--operator", metavar="NAME", help="Whose key logged in; sshd's forced command says it.")
+@click.option(
+    "--operator", metavar="NAME", help="Whose key logged in; sshd's forced command says it."
+)
 def agent_stdio(operator: str | None) -> None:
     """Copy bytes both ways until either side ends."""
     join(AGENT_SOCKET, sys.stdin.fileno(), sys.stdout.fileno(), operator)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pvc_gitops.controllers import guests, networks, report, source, steps, storage, view
+from pvc_gitops.controllers import guests, networks, operators, report, source, steps, storage, view
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.guests import GuestMemory
 from pvc_gitops.controllers.networks import NetworkMemory
@@ -146,7 +146,7 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
         seen = view.take(world) or seen  # a guest starts only once its bridge is seen
     guested = guests.tick(world, seen, memory.guests)
     memory = _storage(world, memory, now_s, is_touched=stepped.touched_storage)
-    faults = (*netted.faults, *guested.faults, *stepped.faults)
+    faults = (*netted.faults, *guested.faults, *stepped.faults, *operators.tick(world))
     if memory.storage.fault:
         faults = (*faults, memory.storage.fault)
     has_acted = stepped.has_acted or netted.has_acted or guested.has_acted

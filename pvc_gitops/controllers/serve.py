@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from pvc_gitops.controllers import slices
 from pvc_gitops.controllers.agent import AgentMemory
 from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.operators import is_operator
 from pvc_gitops.controllers.records import read, write
 from pvc_gitops.controllers.status import status
 from pvc_gitops.controllers.view import cluster
@@ -175,7 +176,10 @@ def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     try:
         while True:
             try:
-                yield from handler(question.args, world, recall)
+                if question.operator is None or is_operator(world.store, question.operator):
+                    yield from handler(question, world, recall)
+                else:  # the connection is older than the commit that removed them
+                    yield _not_declared(question.operator)
             except StoreError as error:
                 # Begun anew: what was told already is told again, which a listener must bear anyway.
                 if not error.retryable or world.clock.monotonic_s() > until_s:
@@ -195,11 +199,19 @@ def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
         yield Refusal(code="refused", message=str(error))
 
 
+def _not_declared(name: str) -> Refusal:
+    return Refusal(
+        code="no-operator",
+        message=f"{name} is no operator of this cluster any more",
+        hint=f"operators/{name}.yaml must be in the accepted commit",
+    )
+
+
 # --- one function a question ------------------------------------------------------------------------
 
 
-def _hello(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
-    del args, recall
+def _hello(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    del recall
     formation = read(world.store, paths.FORMAT, Formation)
     document = cluster(world)
     yield Value(
@@ -209,6 +221,7 @@ def _hello(args: Mapping[str, object], world: World, recall: Recall) -> Iterator
             planner_version=PLANNER_VERSION,
             cluster="" if document is None else document.name,
             formation=None if formation is None else formation.formation,
+            operator=question.operator,
         )
     )
 
@@ -220,16 +233,16 @@ def _release() -> str:
         return "unknown"
 
 
-def _inventory(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
-    del args
+def _inventory(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    del question
     # Records that changed since the last look at Ceph would seem to contradict it.
     yield from _fresh_storage(world, recall)
     observed = inventory(world, recall().watch, _storage(recall))
     yield _founded(None if observed is None else observed.inventory)
 
 
-def _status(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
-    del args
+def _status(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    del question
     yield _founded(status(world, recall().watch, _storage(recall)))
 
 
@@ -260,32 +273,32 @@ def _fresh_storage(world: World, recall: Recall) -> Iterator[Said]:
         yield None
 
 
-def _target(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
-    del args, recall
+def _target(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    del question, recall
     yield Value(value=read(world.store, paths.TARGET, Target))
 
 
-def _plan(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+def _plan(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del recall
-    plan = slices.read_plan(world.store, PlanId(str(args.get("id", ""))))
+    plan = slices.read_plan(world.store, PlanId(str(question.args.get("id", ""))))
     if plan is None:
         yield Refusal(
             code="no-plan",
-            message=f"no plan {args.get('id')} is kept",
+            message=f"no plan {question.args.get('id')} is kept",
             hint="`target` names the one in force; the last 20 are kept",
         )
     else:
         yield Value(value=plan)
 
 
-def _results(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+def _results(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del recall
-    yield Value(value=slices.read_results(world.store, PlanId(str(args.get("id", "")))))
+    yield Value(value=slices.read_results(world.store, PlanId(str(question.args.get("id", "")))))
 
 
-def _applied(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+def _applied(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del recall
-    of, store = Address(str(args.get("address", ""))), world.store
+    of, store = Address(str(question.args.get("address", ""))), world.store
     kind, _, name = of.partition("/")
     is_vm = kind == Kind.VM and "/" not in name
     applied = read(store, paths.applied(of), Applied)
@@ -317,11 +330,10 @@ def _last_result(world: World, of: Address, applied: Applied | None) -> StepResu
     return None
 
 
-def _look_at_git(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+def _look_at_git(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     """All nodes fetch now, and what failed is tried again; answered after a fetch of this node that
     began after the question."""
-    del args
-    asked = Asked(by=world.me.node, at_s=world.clock.now_s())
+    asked = Asked(by=world.me.node, operator=question.operator, at_s=world.clock.now_s())
     write(world.store, paths.ASKED, asked)
     before = recall().source.fetches
     # A fetch that is under way may have asked the remote before the push: it does not count.
@@ -340,11 +352,11 @@ def _look_at_git(args: Mapping[str, object], world: World, recall: Recall) -> It
     yield Value(value={"seen": recall().source.seen})
 
 
-def _follow(args: Mapping[str, object], world: World, recall: Recall) -> Iterator[Said]:
+def _follow(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     """Events of every step of the commit's plan, until it is applied, failed, or time is over."""
     del recall
-    commit = CommitId(str(args.get("commit", "")))
-    limit_s = args.get("timeout_s", FOLLOW_DEFAULT_S)
+    commit = CommitId(str(question.args.get("commit", "")))
+    limit_s = question.args.get("timeout_s", FOLLOW_DEFAULT_S)
     until_s = world.clock.monotonic_s() + (
         float(limit_s) if isinstance(limit_s, int | float) else FOLLOW_DEFAULT_S
     )
@@ -427,7 +439,7 @@ def _is_refused(world: World, commit: CommitId) -> bool:
     return accepted is None or accepted.commit != commit
 
 
-_HANDLERS: Final[Mapping[str, Callable[[Mapping[str, object], World, Recall], Iterator[Said]]]] = {
+_HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]]]] = {
     "hello": _hello,
     "inventory": _inventory,
     "status": _status,

@@ -211,6 +211,7 @@ class Asked:
     """
 
     by: NodeName  # whose socket the question came to
+    operator: str | None  # who asked; None is root
     at_s: int
     version: int = 0
 

@@ -22,6 +22,7 @@ from pvc_gitops.sim.hardware import (
     HypervisorPort,
     Interfaces,
     LinksPort,
+    LoginsPort,
     NotesPort,
     ServicesPort,
 )
@@ -76,6 +77,7 @@ class SimNode:
     planner: Process | None
     mirror: Mirror
     notes: dict[str, Json]
+    files: dict[str, str] = field(default_factory=dict)  # on its disk, by path
     is_powered: bool = False
     is_up: bool = False  # booted
     is_paused: bool = False
@@ -222,6 +224,7 @@ class SimCluster:
             jobs=process.jobs,
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
+            logins=LoginsPort(node.files, process),
         )
 
     def world_of(self, node: SimNode, process: Process) -> World:

@@ -14,6 +14,7 @@ from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.sim.ceph import Ceph
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.process import Process
+from pvc_gitops.world.names import AUTHORIZED_KEYS
 from pvc_gitops.world.ports import (
     Bridge,
     DhcpConfig,
@@ -236,6 +237,19 @@ class ServicesPort:
     def stop_dhcp(self, vni: int) -> None:
         self.process.spend()
         self.interfaces.dhcp.pop(vni, None)
+
+
+@dataclass(slots=True)
+class LoginsPort:
+    """The Logins port: a file on the node's disk, which nobody in here logs in by."""
+
+    files: dict[str, str]
+    process: Process
+
+    def allow(self, authorized_keys: str) -> None:
+        if self.files.get(AUTHORIZED_KEYS) != authorized_keys:
+            self.process.spend()
+            self.files[AUTHORIZED_KEYS] = authorized_keys
 
 
 @dataclass(slots=True)

@@ -469,6 +469,15 @@ class Notes(Protocol):
         ...
 
 
+class Logins(Protocol):
+    """Who may log in to this node as the system user pvc."""
+
+    def allow(self, authorized_keys: str) -> None:
+        """Make sshd's list exactly this, at once and over reboots; nothing is written if it is.
+        Raises WorldError; the list is then as before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Which node this is, and which of its lives.
@@ -496,3 +505,4 @@ class World:
     jobs: Jobs
     journal: Journal
     notes: Notes
+    logins: Logins

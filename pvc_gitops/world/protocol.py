@@ -6,7 +6,15 @@
     <- {"id": 7, "event": {...}}                        any number before the answer, for `follow`
 
 A connection carries any number of questions, answered in order. A line is at most LINE_BYTES_MAX.
-Operations, with arguments and values (types of `model`, as `model.codec` encodes them):
+
+Who asks is said once, by the first line, before any question:
+
+    -> {"pvc": 1, "operator": "alice"}  no answer of its own
+
+`pvc agent-stdio --operator NAME` writes it: sshd runs that for the key that logged in, and what the
+client sends comes after it. The agent's own account (root) may leave it out and is then no operator;
+every other account must begin with it. A question of an operator who is not declared any more is
+refused. Operations, with arguments and values (types of `model`, as `model.codec` encodes them):
 
     hello        {}                     Hello
     inventory    {}                     Inventory
@@ -45,11 +53,12 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024  # an inventory of 10,000 guests is abo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One line from a client."""
+    """One line from a client. `operator` is the connection's, never the line's; None is root."""
 
     id: int
     op: str
     args: Mapping[str, Any]
+    operator: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,7 @@ class Hello:
     planner_version: str
     cluster: str
     formation: int | None  # None before the cluster is founded
+    operator: str | None = None  # whom it answers; None is root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,26 @@ def question_line(question: Question) -> bytes:
     """As it is sent."""
     value = {"pvc": PROTOCOL, "id": question.id, "op": question.op, "args": question.args}
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def operator_line(operator: str) -> bytes:
+    """The first line of an operator's connection."""
+    return json.dumps({"pvc": PROTOCOL, "operator": operator}).encode() + b"\n"
+
+
+def parse_operator(line: bytes) -> str | None:
+    """Who asks, if this first line says so; None if it is something else, such as a question."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    match value:
+        case {"pvc": int(version), "operator": str(name), **rest} if (
+            version == PROTOCOL and not rest
+        ):
+            return name
+        case _:
+            return None
 
 
 def parse_question(line: bytes) -> Question:

@@ -22,6 +22,7 @@ from pvc_gitops.adapters.formation import (
     files,
     host,
     hypervisor,
+    login,
     routing,
     storage,
     systemd,
@@ -81,6 +82,7 @@ def _finish(founding: Founding, local: dict[str, str]) -> None:
         files.write(render.CREDENTIAL, seed.credential, mode=0o600)
     texts = {**local, NODE_CONFIG: render.toml(layout, seed, secrets)}
     files.write(NODE_CONFIG, texts[NODE_CONFIG])
+    login.ensure_host_key()
     state = {
         "cluster_id": secrets.cluster_id,
         "commit": founding.record.commit,

@@ -11,6 +11,7 @@ from pvc_gitops.errors import WorldError
 from pvc_gitops.formation.identity import MachineFacts, interface_name
 from pvc_gitops.formation.layout import NETWORKS, Layout
 from pvc_gitops.formation.render import host as render
+from pvc_gitops.formation.render import sshd
 
 SYSCTL: Final = "/etc/sysctl.d/80-pvc.conf"
 ADDRESS_LIMIT_S: Final = 15.0  # networkd needs milliseconds; a card that appears late, seconds
@@ -27,6 +28,7 @@ def local_files(layout: Layout) -> dict[str, str]:
         "/etc/hostname": f"{layout.me.name}\n",
         "/etc/hosts": render.hosts(layout.nodes, layout.cluster.domain),
         SYSCTL: render.SYSCTL,
+        sshd.PATH: sshd.conf(layout),
         **networks,
     }
 

@@ -1,7 +1,8 @@
 """The agent's socket: threads that read questions and write answers, and know nothing of either.
 
 A thread a connection parses lines and waits; the deciding thread takes the questions (`take`) at its
-ticks and answers them when it likes, so that it alone touches what the controllers remember.
+ticks and answers them when it likes, so that it alone touches what the controllers remember. Who may
+connect is the socket's mode; who asks is its first line, which only our own account may leave out.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import socket
+import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from pvc_gitops.model.codec import encode
-from pvc_gitops.world.protocol import Question, parse_question
+from pvc_gitops.world.protocol import Question, parse_operator, parse_question
 
 CONNECTIONS_MAX: Final = 32  # people and programs of one site; each may follow one apply
 QUESTION_BYTES_MAX: Final = 1024 * 1024  # the longest question names a commit
 ANSWERS_MAX: Final = 1000  # events that a reader leaves unread before it counts as gone
 SEND_S: Final = 10.0
+CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 class Ask:
@@ -55,9 +60,12 @@ class Ask:
 
 
 class AgentSocket:
-    """Listens from its making on. `wake` is called when a question has come."""
+    """Listens from its making on. `wake` is called when a question has come.
 
-    def __init__(self, path: Path, wake: Callable[[], None]) -> None:
+    `group` may connect too, besides our own account; its members must say which operator they are.
+    """
+
+    def __init__(self, path: Path, wake: Callable[[], None], *, group: str | None = None) -> None:
         self._wake = wake
         self._inbox: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
@@ -70,6 +78,8 @@ class AgentSocket:
             self._listener.bind(str(path))
         finally:
             os.umask(before)
+        if group is not None:
+            shutil.chown(path, group=group)
         self._listener.listen(CONNECTIONS_MAX)
         threading.Thread(target=self._accept, name="socket", daemon=True).start()
 
@@ -102,21 +112,28 @@ class AgentSocket:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rb") as lines:
-                while raw := lines.readline(QUESTION_BYTES_MAX):  # a longer one parses as broken
-                    if not self._answer(connection, raw):
-                        return
+                raw = lines.readline(QUESTION_BYTES_MAX)  # a longer one parses as broken
+                operator = parse_operator(raw)
+                if operator is not None:
+                    raw = lines.readline(QUESTION_BYTES_MAX)
+                elif raw and not _is_ours(connection):
+                    message = "this account must say which operator it acts for"
+                    hint = "connect as pvc agent-stdio --operator does: world/protocol.py"
+                    _refuse(connection, "no-operator", message, hint)
+                    return
+                while raw and self._answer(connection, raw, operator):
+                    raw = lines.readline(QUESTION_BYTES_MAX)
         except OSError:
             return  # hung up
         finally:
             self._slots.release()
 
-    def _answer(self, connection: socket.socket, raw: bytes) -> bool:
+    def _answer(self, connection: socket.socket, raw: bytes, operator: str | None) -> bool:
         """Whether the connection goes on."""
         try:
-            question = parse_question(raw)
+            question = replace(parse_question(raw), operator=operator)
         except ValueError as err:
-            error = {"code": "bad-question", "message": str(err), "hint": "see world/protocol.py"}
-            _send(connection, {"id": None, "error": error})
+            _refuse(connection, "bad-question", str(err), "see world/protocol.py")
             return False
         ask = Ask(question)
         self._inbox.put(ask)
@@ -139,6 +156,17 @@ class AgentSocket:
                 return False
             if kind != "event":
                 return True
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Whether our own account connected: root, on a node."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    _, uid, _ = CREDENTIALS.unpack(raw)
+    return bool(uid == os.geteuid())
+
+
+def _refuse(connection: socket.socket, code: str, message: str, hint: str) -> None:
+    _send(connection, {"id": None, "error": {"code": code, "message": message, "hint": hint}})
 
 
 def _send(connection: socket.socket, value: object) -> None:

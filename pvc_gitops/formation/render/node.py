@@ -6,6 +6,7 @@ import json
 from typing import Final
 
 from pvc_gitops.formation.layout import Layout
+from pvc_gitops.formation.render.sshd import UNIT as SSHD
 from pvc_gitops.formation.render.zookeeper import CLIENT_PORT, USER
 from pvc_gitops.formation.secrets import FoundingSecrets
 from pvc_gitops.formation.seed import Seed
@@ -71,5 +72,5 @@ def _text(value: str) -> str:
 
 def daemons(role: NodeRole) -> tuple[str, ...]:
     """What runs on a founded node."""
-    units = ("pvc-guard.service", "pvc-node-agent.service")
+    units = ("pvc-guard.service", "pvc-node-agent.service", SSHD)
     return (*units, "pvc-planner.service") if role is NodeRole.COORDINATOR else units

@@ -16,6 +16,7 @@ from pvc_gitops.spec.checks.groups import group_findings
 from pvc_gitops.spec.checks.guests import guest_findings
 from pvc_gitops.spec.checks.networks import network_findings
 from pvc_gitops.spec.checks.nodes import node_findings
+from pvc_gitops.spec.checks.people import operator_findings
 from pvc_gitops.spec.checks.references import reference_findings
 from pvc_gitops.spec.checks.repository import Repository
 from pvc_gitops.spec.checks.storage import storage_findings
@@ -32,6 +33,7 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     storage_findings,
     guest_findings,
     group_findings,
+    operator_findings,
 )
 
 
