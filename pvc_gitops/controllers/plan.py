@@ -192,12 +192,14 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     memory = _freshen(world, memory, observed, now_s)
     applied = dict(observed.inventory.applied)
     asked_s = memory.storage.asked_at_s
-    if (asked_s is None or asked_s < memory.changed_at_s) and not memory.storage.fault:
+    is_fresh = asked_s is not None and asked_s >= memory.changed_at_s
+    if not is_fresh and not memory.storage.fault:
         return memory  # the end of the look wakes us
     if not memory.watch.is_settled(now_s, lease_s(applied)):
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
-    facts = memory.storage.facts
-    fresh = replace(observed.inventory, storage=facts or observed.inventory.storage)
+    # An older look, be it another coordinator's report, may show disks that lie in the trash by now:
+    # whatever stands on Ceph then waits, the rest goes on.
+    fresh = replace(observed.inventory, storage=memory.storage.facts if is_fresh else None)
     return _plan(world, memory, replace(observed, inventory=fresh), lead, now_s)
 
 

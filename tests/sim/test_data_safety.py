@@ -3,7 +3,9 @@ under an old name."""
 
 from __future__ import annotations
 
-from simulated import BASE, ON, changed, play, states
+from simulated import BASE, ON, changed, events, play, states
+
+from pvc_gitops.errors import PoolError
 
 SHARED = b"""apiVersion: pvc/v1
 kind: Volume
@@ -57,3 +59,25 @@ def test_a_deletion_that_is_reverted_while_the_disk_goes_brings_the_disk_back():
     assert one.is_settled
     assert set(states(one).values()) == {"running"}
     assert cluster.ceph.trash["vms"] == ()
+
+
+def silent():
+    raise PoolError("status", "ceph", "the monitors do not answer", retryable=True)
+
+
+def test_nothing_is_planned_on_an_older_look_at_ceph():
+    """The disk went to the trash after the last look; the revert must not be planned from that look."""
+    without = {name: data for name, data in BASE.items() if name != "vms/app2.yaml"}
+    one = play(ON + "settle\n", commits={"without": without, "again": BASE})
+    ceph, agent = one.cluster.ceph, one.cluster.nodes["hv2"].agent
+    one.play("commit without\n")
+    while not any(key.startswith("disk.trash") for key in agent.jobs.jobs):
+        one.play("wait 0.05\n")
+    osds, ceph.osds = ceph.osds, silent
+    one.play("wait 30\ncommit again\nwait 120\n")
+    assert events(one, "step_failed") == []
+    ceph.osds = osds
+    one.play("settle 900\n")
+    assert one.is_settled
+    assert set(states(one).values()) == {"running"}
+    assert ceph.trash["vms"] == ()
