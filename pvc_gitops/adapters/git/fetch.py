@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,16 +81,20 @@ def main() -> None:
 
 def fetch(request: Request) -> str:
     """The branch's tip, with all its objects in the mirror."""
-    repository = open_mirror(Path(request.mirror))
-    with (Path(request.mirror) / "fetch.lock").open("w") as lock:
+    mirror = Path(request.mirror)
+    open_mirror(mirror)
+    with (mirror / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if _is_torn(mirror, f"refs/remotes/source/{request.branch}"):
+            _empty(mirror)
+        repository = open_mirror(mirror)
         remote = repository.remotes.create_anonymous(request.url)
         tip = _tip(remote, request)
         ours = f"refs/remotes/source/{request.branch}"
         known = repository.references.get(ours)
         if known is not None and str(known.target) == tip:
             return tip  # the usual case: asked, and nothing to transfer
-        _sweep(Path(request.mirror))
+        _sweep(mirror)
         # A plus: what the branch holds now is taken down as it is. Whether it may be adopted is
         # decided elsewhere, by ancestry.
         remote.fetch([f"+refs/heads/{request.branch}:{ours}"], callbacks=Callbacks(request))
@@ -102,6 +107,25 @@ def open_mirror(path: Path) -> Any:  # noqa: ANN401
         return pygit2.Repository(str(path))
     path.mkdir(parents=True, exist_ok=True)
     return pygit2.init_repository(str(path), bare=True)
+
+
+def _is_torn(mirror: Path, ref: str) -> bool:
+    """Whether a power cut left a ref without the objects that it names. libgit2 would take it for the
+    tip, transfer nothing, and the mirror would never be whole again."""
+    try:
+        repository = pygit2.Repository(str(mirror))
+        known = repository.references.get(ref)
+        return known is not None and repository[known.target].peel(pygit2.Tree) is None
+    except (pygit2.GitError, KeyError, ValueError):
+        return True
+
+
+def _empty(mirror: Path) -> None:
+    """Everything comes from the origin again. The lock's file stays: others wait at it."""
+    for folder in ("refs", "objects"):
+        shutil.rmtree(mirror / folder, ignore_errors=True)
+    for file in ("packed-refs", "HEAD"):
+        (mirror / file).unlink(missing_ok=True)
 
 
 def _tip(remote: Any, request: Request) -> str:  # noqa: ANN401
@@ -137,6 +161,8 @@ def _forget_the_host() -> None:
         pygit2.settings.search_path[level] = ""
     # A bare repository on this machine may belong to another account; nothing of it is executed.
     pygit2.option(Option.SET_OWNER_VALIDATION, 0)
+    # Objects are on the disk before the ref that names them.
+    pygit2.option(Option.ENABLE_FSYNC_GITDIR, 1)
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
 

@@ -90,12 +90,21 @@ class Mirror:
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
         if self._commit(older) is None or self._commit(newer) is None:
             return False
-        return older == newer or bool(self._open().descendant_of(newer, older))
+        try:
+            return older == newer or bool(self._open().descendant_of(newer, older))
+        except pygit2.GitError as err:
+            raise RepoError(
+                "read", newer, f"its history is not whole: {err}", retryable=True
+            ) from err
 
     def files(self, commit: CommitId) -> Mapping[str, bytes]:
         try:
             _, files = read_commit(self._path, commit, folder=self._folder)
+        except (pygit2.GitError, KeyError) as err:
+            raise RepoError("read", commit, f"it is not whole: {err}", retryable=True) from err
         except UsageError as err:
+            if not self.has(commit):  # the mirror's fault, not the commit's
+                raise RepoError("read", commit, err.message, retryable=True) from err
             raise SpecError(
                 [
                     Problem(

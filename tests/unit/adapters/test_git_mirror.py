@@ -297,3 +297,36 @@ def test_no_hook_and_no_configuration_of_the_host_is_used(work, mirror_of, tmp_p
     (tmp_path / ".gitconfig").write_text(evil.read_text())
     assert mirror.fetch() == tip
     assert not trace.exists()
+
+
+def packs(tmp_path):
+    return sorted((tmp_path / "mirror.git" / "objects" / "pack").iterdir())
+
+
+@pytest.mark.parametrize("torn", ["the pack", "the ref", "HEAD"])
+def test_a_mirror_torn_by_a_power_cut_is_fetched_anew(work, mirror_of, tmp_path, torn):
+    mirror = mirror_of(work.origin)
+    tip = mirror.fetch()
+    where = {"HEAD": "HEAD", "the ref": "refs/remotes/source/main"}
+    files = [tmp_path / "mirror.git" / where[torn]] if torn in where else packs(tmp_path)
+    for file in files:
+        file.chmod(0o600)
+        file.write_bytes(b"")
+    assert mirror.fetch() == tip
+    assert mirror.files(tip)["cluster.yaml"] == b"a: 1\n"
+
+
+def test_a_commit_that_is_not_whole_is_the_mirrors_fault_and_not_the_commits(
+    work, mirror_of, tmp_path
+):
+    mirror = mirror_of(work.origin)
+    first = mirror.fetch()
+    before = packs(tmp_path)
+    work.commit({"vms/web1.yaml": "b: 2\n"})
+    third = work.commit({"vms/web1.yaml": "b: 3\n"})
+    assert mirror.fetch() == third
+    for file in before:  # cluster.yaml is in it
+        file.unlink()
+    for read in (lambda: mirror.files(first), lambda: mirror.files(third)):
+        with pytest.raises(RepoError):
+            read()
