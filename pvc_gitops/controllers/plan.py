@@ -27,6 +27,7 @@ from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
+    Claim,
     Formation,
     SourceSeen,
     StepResult,
@@ -434,12 +435,16 @@ def publish(
 
 
 def sweep(world: World, lead: Leadership, *, keep: PlanId) -> None:
-    """Drop all but the last plans. One at a time: an interrupted sweep is finished by the next."""
+    """Drop all but the last plans. One at a time: an interrupted sweep is finished by the next.
+
+    A claim is released by the end of its step, and its node may be away for long: the plan waits.
+    """
     store = world.store
     plans = store.read_children(paths.PLANS)
     by_age = sorted(plans, key=lambda name: (plans[name].value.get("generation", 0), name))
+    needed = {claim.plan for claim in read_all(store, paths.CLAIMS, Claim).values()}
     for name in by_age[:-PLANS_KEPT]:
-        if name == keep:
+        if name == keep or name in needed:
             continue
         doomed = list(_tree(world, f"{paths.PLANS}/{name}"))
         for batch in blobs.batches(doomed):
