@@ -3,6 +3,7 @@
 # Needs: Debian 12 or later with Python 3.11 or later, and root or python3-venv for the first run.
 
 export PYTHONUNBUFFERED=1
+export PATH="$PWD/.venv/bin:$PATH"  # the tools of the tests, sops among them
 
 say() { printf '%s\n' "$*"; }
 fail() { printf 'error: %s\n' "$1" >&2; [ -z "${2:-}" ] || printf '       %s\n' "$2" >&2; exit 1; }
