@@ -11,7 +11,7 @@ from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
 from pvc_gitops.model.plan import Operation, PlanPolicy
-from pvc_gitops.model.records import Applied, DiskRef
+from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 
 _TAKING_AWAY = frozenset(
@@ -123,6 +123,34 @@ class Context:
         if known is None or known[0] is not spec:
             known = self._vms[id(spec)] = (spec, VirtualMachine.from_spec(name, spec))
         return known[1]
+
+    @cached_property
+    def _held(self) -> Mapping[tuple[str, str], Address]:
+        # ("", MAC) and (network, address) -> the guest that has it, by its record or, where it is being
+        # made, by the plan in force.
+        found: dict[tuple[str, str], Address] = {}
+        specs = {doc.address: doc.spec for doc in self.spec.of_kind(Kind.VM)}
+        given = {address(Kind.VM, name): nics for name, nics in self.inventory.leases.items()}
+        for of, record in self.inventory.applied.items():
+            if record.kind is Kind.VM:
+                specs[of], given[of] = record.spec, record.nics
+        for of, nics in sorted(given.items()):
+            for name, lease in nics.items():
+                found.setdefault(("", lease.mac), of)
+                network = specs.get(of, {}).get("nics", {}).get(name, {}).get("network")
+                if lease.address is not None and network is not None:
+                    found.setdefault((network, lease.address), of)
+        return found
+
+    def holder(
+        self, network: str, lease: Lease, *, other_than: Address
+    ) -> tuple[Address, str] | None:
+        """Another guest that has the MAC or the address, and which of them."""
+        for key, what in ((("", lease.mac), lease.mac), ((network, lease.address), lease.address)):
+            of = None if key[1] is None else self._held.get((key[0], key[1]))
+            if of is not None and of != other_than and what is not None:
+                return of, what
+        return None
 
     # --- storage ------------------------------------------------------------------------------
 

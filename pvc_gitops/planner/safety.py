@@ -51,6 +51,7 @@ def reason_unsafe_to_delete(context: Context, applied: Applied) -> Refusal | Non
         or _reason_unobserved(context, applied)
         or _reason_not_empty(context, applied)
         or _reason_cloned(context, applied)
+        or _reason_renamed(context, applied)
     )
 
 
@@ -120,6 +121,27 @@ def _reason_protected(applied: Applied) -> Refusal | None:
         text="protected; its file is gone",
         remedy=f"commit `protect: false` in {file} first, or keep the file (git restore {file})",
     )
+
+
+def _reason_renamed(context: Context, applied: Applied) -> Refusal | None:
+    """A MAC that another, new guest declares: it is meant to be the same one, and its disks would stay
+    behind."""
+    if applied.kind is not Kind.VM:
+        return None
+    macs = {lease.mac for lease in applied.nics.values()}
+    for doc in context.spec.of_kind(Kind.VM):
+        declared = {nic["mac"].lower() for nic in doc.spec["nics"].values()}
+        if context.applied(doc.address) is None and macs & declared:
+            file = file_of(applied)
+            return Refusal(
+                kind=ItemKind.BLOCKED,
+                code="renamed",
+                text=f"its file is gone, and {doc.address} declares its MAC: a guest under another "
+                "name begins with new disks, these would go to the trash",
+                remedy=f"git restore {file} and remove {doc.file}; if new disks are meant, remove "
+                f"{file} first, and declare {doc.address} in a later commit",
+            )
+    return None
 
 
 def _reason_not_retired(applied: Applied) -> Refusal | None:

@@ -68,7 +68,8 @@ def new_record(
             doc.place(()),
         )
         return None
-    return _record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
+    record = _record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
+    return None if _takes_anothers(context, draft, doc, record) else record
 
 
 def create(
@@ -130,6 +131,9 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     doc, applied, found, node = guest.doc, guest.applied, guest.found, guest.node
     life = applied.incarnation
     record = _record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
+    if _takes_anothers(context, draft, doc, record):
+        keep(draft, applied)
+        return
     under_way = context.is_under_way(f"{Operation.VM_PUT} {doc.address}")
     lost = lost_disks(context, applied, record)
     if any(trashed(context, ref) is None for ref in lost):
@@ -311,6 +315,32 @@ def _record(
         incarnation=life,
     )
     return replace(base, wanted=_wanted(vm, applied), nics=nics, disks=disks)
+
+
+def _takes_anothers(context: Context, draft: Draft, doc: Document, record: Applied) -> bool:
+    """Whether a declared MAC or address is another guest's now. Says so. One whose file is gone gives
+    it back by itself."""
+    for name, lease in sorted(record.nics.items()):
+        network = record.spec["nics"][name]["network"]
+        held = context.holder(network, lease, other_than=doc.address)
+        if held is None:
+            continue
+        of, what = held
+        if of in context.spec.documents:
+            draft.blocked(
+                doc.address,
+                "address-taken",
+                f"{what} of its nic {name} is {of}'s",
+                f"declare another one, or first give {of} another one in a commit of its own",
+                doc.place(("nics", name)),
+            )
+        else:
+            text = f"waits until {of}, which has {what}, is gone"
+            draft.waiting(
+                doc.address, "address-held", text, "pvc status", doc.place(("nics", name))
+            )
+        return True
+    return False
 
 
 def _wanted(vm: VirtualMachine, applied: Applied | None) -> Wanted:
