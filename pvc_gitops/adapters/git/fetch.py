@@ -41,7 +41,7 @@ class TooLargeError(Exception):
 
 
 class Callbacks(pygit2.RemoteCallbacks):
-    """Our credential once, and a stop at the size limit."""
+    """Our credential once, only to the server that we know, and a stop at the size limit."""
 
     def __init__(self, request: Request) -> None:
         super().__init__()
@@ -58,6 +58,17 @@ class Callbacks(pygit2.RemoteCallbacks):
         if allowed_types & CredentialType.SSH_KEY:
             return pygit2.KeypairFromMemory(username_from_url or "git", None, secret, "")
         return pygit2.UserPass(username_from_url or "git", secret.strip())
+
+    def certificate_check(self, certificate: Any, valid: bool, host: Any) -> bool:  # noqa: ANN401, FBT001  pygit2's
+        """Without this pygit2 takes every ssh server, whatever known_hosts says."""
+        del certificate
+        if not valid:
+            name = host.decode(errors="replace") if isinstance(host, bytes) else host
+            raise pygit2.GitError(
+                f"{name} does not prove who it is: its ssh key is not in known_hosts (source.host_keys),"
+                " or its certificate is not valid"
+            )
+        return True
 
     def transfer_progress(self, stats: Any) -> None:  # noqa: ANN401
         if stats.received_bytes > self._request.bytes_max:

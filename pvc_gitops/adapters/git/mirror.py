@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ BYTES_MAX: Final = 256 * 1024 * 1024
 # An ssh server's key must stand in .ssh/known_hosts below it; formation writes the seed's there.
 HOME: Final = "/var/lib/pvc"
 SUBJECT_CHARACTERS_MAX: Final = 120
+_PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 
 
 class Mirror:
@@ -139,6 +141,8 @@ class Mirror:
             return None
 
     def _failed(self, reason: str) -> RepoError:
+        # libgit2 quotes addresses as it was given them; this text goes into the store and the journal.
+        reason = _PASSWORD.sub(r"\1@", reason)
         return RepoError("fetch", f"{self._shown} {self._branch}", reason, retryable=True)
 
 

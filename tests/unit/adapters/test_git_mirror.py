@@ -259,6 +259,13 @@ def test_http_with_a_login(work, mirror_of):
             mirror_of(url).fetch()
 
 
+def test_a_password_in_the_url_that_is_refused_is_not_shown(work, mirror_of):
+    with _git_http(work, "Basic other") as url, pytest.raises(RepoError) as caught:
+        mirror_of(url.replace("//", "//me:secret@")).fetch()
+    assert "asks for a login" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_what_must_not_lie_there_is_refused_when_read(work, mirror_of):
     mirror = mirror_of(work.origin)
     good = mirror.fetch()
