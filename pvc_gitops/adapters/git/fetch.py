@@ -59,7 +59,7 @@ class Callbacks(pygit2.RemoteCallbacks):
             return pygit2.KeypairFromMemory(username_from_url or "git", None, secret, "")
         return pygit2.UserPass(username_from_url or "git", secret.strip())
 
-    def certificate_check(self, certificate: Any, valid: bool, host: Any) -> bool:  # noqa: ANN401, FBT001  pygit2's
+    def certificate_check(self, certificate: Any, valid: bool, host: Any) -> bool:  # noqa: ANN401  pygit2's
         """Without this pygit2 takes every ssh server, whatever known_hosts says."""
         del certificate
         if not valid:
