@@ -8,7 +8,7 @@ any more does not begin; one that has begun is finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -182,12 +182,16 @@ class _Work:
     # --- what was begun by a process before this one ---
 
     def take_up_claims(self) -> None:
-        """Once: every claim of this node is a step that nobody else may end."""
+        """Every claim of this node is a step that nobody else may end. Read at the beginning, and
+        whenever the outcome of a transaction was not learnt."""
         if self.memory.has_read_claims:
             return
         me, store = self.world.me.node, self.world.store
+        store.sync()  # a claim that is gone already must not be seen: its object may be another by now
+        claims = read_all(store, paths.CLAIMS, Claim).values()
+        self._drop_ended({(claim.plan, claim.step) for claim in claims})
         found: dict[Address, Running] = {}
-        for claim in read_all(store, paths.CLAIMS, Claim).values():
+        for claim in claims:
             if claim.node != me or claim.address in self.memory.running:
                 continue
             running = self._taken_up(claim)
@@ -202,6 +206,17 @@ class _Work:
         self.memory = replace(
             self.memory, running={**self.memory.running, **found}, has_read_claims=True
         )
+
+    def _drop_ended(self, claimed: Collection[tuple[PlanId, str]]) -> None:
+        """Forget steps whose result was written, although the answer to that was lost. Running one
+        again would do it to whatever bears its name now."""
+        for running in tuple(self.memory.running.values()):
+            if (running.plan, running.step.id) in claimed:
+                continue
+            path = paths.plan_result(running.plan, running.step.id)
+            result = read(self.world.store, path, StepResult)
+            self.touched_storage = self.touched_storage or _is_storage(running.step)
+            self._forget(running, running.result if result is None else result)
 
     def _taken_up(self, claim: Claim) -> Running | None:
         store = self.world.store
@@ -417,7 +432,7 @@ class _Work:
             self._progress(running, job.progress)
             return None
         jobs.forget(running.job)
-        self.touched_storage = self.touched_storage or step.operation.startswith(_STORAGE)
+        self.touched_storage = self.touched_storage or _is_storage(step)
         if job.error is not None:
             raise job.error
         outcome: Outcome | None = job.value
@@ -476,7 +491,9 @@ class _Work:
         try:
             self._commit(*ops)
         except StoreConflict:
-            return  # our life or a record changed under us: looked at again next tick
+            # Our life or a record changed under us, or what was read was old.
+            self.memory = self.memory.unsure()
+            return
         self._forget(running, ended)
 
     def _last_writes(self, applier: Applier, running: Running) -> Iterator[Op]:
@@ -541,6 +558,10 @@ class _Work:
         self.world.store.commit(
             (check_incarnation(self.world.me.node, self.view.incarnation), *ops)
         )
+
+
+def _is_storage(step: Step) -> bool:
+    return step.operation.startswith(_STORAGE)
 
 
 def _remedy(step: Step, error: WorldError) -> str:

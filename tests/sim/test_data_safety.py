@@ -81,3 +81,24 @@ def test_nothing_is_planned_on_an_older_look_at_ceph():
     assert one.is_settled
     assert set(states(one).values()) == {"running"}
     assert ceph.trash["vms"] == ()
+
+
+def test_a_step_that_has_ended_is_not_run_again_by_whoever_lost_the_answer():
+    """Its claim is gone, others went on: the disk is back under its name."""
+    without = {name: data for name, data in BASE.items() if name != "vms/app2.yaml"}
+    one = play(ON + "settle\n", commits={"without": without})
+    cluster, node = one.cluster, one.cluster.nodes["hv2"]
+    jobs, claim = node.agent.jobs.jobs, "/pvc/claims/vm:app2:disk:root"
+    one.play("commit without\n")
+    while not any(key.startswith("disk.trash") and job.state.is_done for key, job in jobs.items()):
+        one.play("wait 0.005\n")
+    node.clients["agent"].is_ambiguous = True
+    while claim in cluster.tree.records:
+        one.play("wait 0.005\n")
+    one.play("store hv2 off\n")
+    (entry,) = cluster.ceph.trash["vms"]
+    cluster.ceph.images["vms", entry.name] = cluster.ceph.trashed[entry.id]
+    cluster.ceph.trash["vms"] = ()
+    one.play("wait 2\nstore hv2 on\nwait 0.9\n")
+    assert not any(key.startswith("disk.trash") for key in jobs)
+    assert ("vms", entry.name) in cluster.ceph.images
