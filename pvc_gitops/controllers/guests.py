@@ -231,7 +231,7 @@ class _Round:
 
 def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> GuestsDone:
     """One act for every guest that this node owns; then the domains that nobody gave us."""
-    if view.domains is None or view.incarnation is None or view.incarnation.is_revoked:
+    if view.domains is None or view.incarnation is None or view.incarnation.is_over:
         return GuestsDone(memory=memory, has_acted=False, faults=(), due_at_s=None)
     done = _Round(world=world, view=view, incarnation=view.incarnation)
     for name, placement in view.placements.items():
@@ -443,7 +443,7 @@ def _may_resume(done: _Round, guest: Guest, start: Start) -> bool:
     return (
         now is not None
         and now.id == start.incarnation
-        and not now.is_revoked
+        and not now.is_over
         and placement is not None
         and placement.owner == me
         and placement.starts == start.starts

@@ -107,7 +107,7 @@ def tick(world: World, view: View, memory: StepsMemory, faults: tuple[str, ...] 
 
     `faults` are what is wrong on this node: the reason why something does not come true.
     """
-    if view.incarnation is None or view.incarnation.is_revoked:
+    if view.incarnation is None or view.incarnation.is_over:
         return StepsDone(
             memory=memory, has_acted=False, faults=(), touched_storage=False, due_at_s=None
         )

@@ -144,6 +144,11 @@ class IncarnationRecord:
     guests_left: bool  # False in the last word of an orderly leave
     version: int = 0
 
+    @property
+    def is_over(self) -> bool:
+        """Nothing may be started under it: others may have taken its guests by now."""
+        return self.is_revoked or not self.guests_left
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
