@@ -21,6 +21,7 @@ from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
 from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import CommitId, Generation, NodeName, PlanId
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Plan
@@ -44,6 +45,7 @@ ROLE: Final = "planner"
 BEATS_EVERY_S: Final = 2.0
 FULL_EVERY_S: Final = 30.0  # what no watch tells: reports, the clock
 WITHOUT_STORE_S: Final = 1.0
+GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
 PLANS_KEPT: Final = 20  # D3; `pvc history` reads older ones from the ledger
 # A failed step is tried again by a new plan after this long, doubling: what failed is usually a
 # server or a disk that somebody is already looking at.
@@ -198,10 +200,28 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         return memory  # the end of the look wakes us
     if not memory.watch.is_settled(now_s, lease_s(applied)):
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
+    if observed.target is None and _is_gathering(memory.watch, observed.inventory, now_s):
+        return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
     # An older look, be it another coordinator's report, may show disks that lie in the trash by now:
     # whatever stands on Ceph then waits, the rest goes on.
     fresh = replace(observed.inventory, storage=memory.storage.facts if is_fresh else None)
     return _plan(world, memory, replace(observed, inventory=fresh), lead, now_s)
+
+
+def _is_gathering(watch: NodeWatch, inv: Inventory, now_s: float) -> bool:
+    """Before the first plan of a cluster: are there declared nodes that may still be starting?
+
+    Guests that are placed on the first two of three nodes stay there, against what their groups say.
+    """
+    if watch.since_s is not None and now_s - watch.since_s > GATHERING_S:
+        return False
+    declared = {
+        NodeName(record.name)
+        for record in inv.applied.values()
+        if record.kind is Kind.NODE and not Node.from_spec(record.name, record.spec).is_retired
+    }
+    online = {name for name, facts in inv.nodes.items() if facts.state is NodeState.ONLINE}
+    return not declared <= online
 
 
 def _freshen(
