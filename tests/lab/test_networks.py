@@ -103,7 +103,8 @@ def listening(cloud: Cloud, node: str, interface: str, what: str) -> Iterator[li
             yield found
         finally:
             heard = process.communicate("", timeout=LISTEN_END_S)[0].splitlines()
-            found += [line for line in heard if line]  # an interrupted tcpdump ends with an empty one
+            # An interrupted tcpdump ends with an empty line.
+            found += [line for line in heard if line]
 
 
 def test_every_node_knows_the_way_to_every_guest_and_is_answered(cloud: Cloud) -> None:
