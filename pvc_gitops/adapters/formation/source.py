@@ -39,8 +39,7 @@ def read(seed: Seed) -> FoundingCommit:
         UsageError: the branch does not hold the commit.
         SpecError: something lies in the tree that must not.
     """
-    if seed.host_keys:
-        files.write(KNOWN_HOSTS, "".join(f"{line}\n" for line in seed.host_keys))
+    write_known_hosts(seed)
     mirror = Mirror(
         Path(MIRROR),
         url=seed.url,
@@ -60,6 +59,14 @@ def read(seed: Seed) -> FoundingCommit:
     return FoundingCommit(
         commit=commit, subject=info.subject, author=info.author, files=mirror.files(commit)
     )
+
+
+def write_known_hosts(seed: Seed) -> None:
+    """The ssh servers that the mirror believes: libgit2 reads ~/.ssh/known_hosts, ssh's own format.
+
+    Written even when there is none: then no ssh server is believed.
+    """
+    files.write(KNOWN_HOSTS, "".join(f"{line.strip()}\n" for line in seed.host_keys))
 
 
 def wait_for(seed: Seed, journal: Journal) -> FoundingCommit:

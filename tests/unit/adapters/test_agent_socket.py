@@ -1,5 +1,6 @@
 """Client and socket against each other, over a real socket; the other side of ssh is played by a pipe."""
 
+import grp
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from pvc_gitops.cli.agent_stdio import join
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.ids import CommitId, NodeName, PlanId
 from pvc_gitops.model.records import SourceSeen, Target
-from pvc_gitops.world.protocol import Hello
+from pvc_gitops.world.protocol import Hello, Question, operator_line, question_line
 
 HELLO = Hello(node=NodeName("hv1"), release="0.1", planner_version="1", cluster="lab", formation=1)
 SEEN = SourceSeen(head=None, tip=CommitId("a" * 40), problems=(), fetched_at_s=7, error="")
@@ -307,3 +308,72 @@ def test_a_login_shell_that_prints_is_named_as_the_culprit(fake_ssh, tmp_path):
     fake_ssh('print("Welcome!", flush=True); sys.stdin.readline()')
     with pytest.raises(UsageError, match="answered what no agent says"):
         connect("ssh://hv1", tmp_path)
+
+
+# --- who asks -------------------------------------------------------------------------------------
+
+
+def say(path, *lines):
+    """The answers to lines of a connection of its own."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
+        end.connect(str(path))
+        end.sendall(b"".join(lines))
+        end.shutdown(socket.SHUT_WR)
+        with end.makefile("rb") as back:
+            return [json.loads(line) for line in back]
+
+
+def questions(number):
+    return [question_line(Question(id=each, op="who", args={})) for each in range(number)]
+
+
+@pytest.fixture
+def who(agent):
+    agent.answers["who"] = lambda ask: ask.value(ask.question.operator)
+    return agent
+
+
+@pytest.mark.usefixtures("who")
+def test_the_first_line_says_who_asks_all_that_follow(path):
+    answers = say(path, operator_line("ann"), *questions(2))
+    assert [each["value"] for each in answers] == ["ann", "ann"]
+    assert [each["value"] for each in say(path, *questions(2))] == [None, None]
+
+
+@pytest.mark.usefixtures("who")
+def test_nobody_becomes_another_later_or_in_a_question(path):
+    first, second = questions(2)
+    answers = say(path, operator_line("ann"), first, operator_line("bob"), second)
+    assert answers[0]["value"] == "ann"
+    assert [each["error"]["code"] for each in answers[1:]] == ["bad-question"]
+    claimed = json.dumps({**json.loads(first), "operator": "bob"}).encode() + b"\n"
+    assert say(path, operator_line("ann"), claimed)[0]["value"] == "ann"
+
+
+@pytest.mark.usefixtures("who")
+def test_another_account_must_say_who_it_acts_for(path, monkeypatch):
+    monkeypatch.setattr("pvc_gitops.adapters.socket._is_ours", lambda _: False)
+    assert [each["error"]["code"] for each in say(path, *questions(2))] == ["no-operator"]
+    assert say(path, operator_line("ann"), *questions(1))[0]["value"] == "ann"
+
+
+@pytest.mark.usefixtures("who")
+def test_agent_stdio_says_the_operator_before_the_client_says_anything(path):
+    ours, theirs = os.pipe(), os.pipe()
+    os.write(ours[1], operator_line("mallory") + questions(1)[0])
+    os.close(ours[1])
+    join(str(path), ours[0], theirs[1], "ann")
+    os.close(theirs[1])
+    with os.fdopen(theirs[0], "rb") as back:
+        answers = [json.loads(line) for line in back]
+    os.close(ours[0])
+    assert [each["error"]["code"] for each in answers] == ["bad-question"]
+
+
+def test_the_group_may_connect_and_nobody_else(path):
+    group = grp.getgrgid(os.getegid()).gr_name
+    listener = AgentSocket(path, lambda: None, group=group)
+    found = path.stat()
+    listener.close()
+    assert stat.S_IMODE(found.st_mode) == 0o660
+    assert found.st_gid == os.getegid()

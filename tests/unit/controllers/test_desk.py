@@ -20,8 +20,8 @@ ON = "power hv1 on; power hv2 on; power hv3 on\nsettle\n"
 class Asked:
     """What a connection would see."""
 
-    def __init__(self, op, **args):
-        self.question = Question(id=1, op=op, args=args)
+    def __init__(self, op, operator=None, **args):
+        self.question = Question(id=1, op=op, args=args, operator=operator)
         self.is_gone = False
         self.events, self.answer, self.refusal = [], None, None
 
@@ -49,6 +49,11 @@ class Agent:
         process._tick = lambda memory: replace(memory, due_at_s=1e9)
         self.world = cluster.world_of(self.node, process)
         self.desk = Desk(self.world)
+
+    def agent_tick(self):
+        """One that looks at everything."""
+        self.memory = agent.tick(self.world, replace(self.memory, is_woken=True))
+        return self.memory
 
     def ask(self, op, *, limit_s=120.0, **args):
         asked = Asked(op, **args)

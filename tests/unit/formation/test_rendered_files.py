@@ -10,9 +10,10 @@ from test_founding_values import drawn
 
 from pvc_gitops.formation import seed
 from pvc_gitops.formation.layout import Layout, layout
-from pvc_gitops.formation.render import ceph, frr, host, libvirt, node, zookeeper
+from pvc_gitops.formation.render import ceph, frr, host, libvirt, node, sshd, zookeeper
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import NodeRole
+from pvc_gitops.world.names import HOST_KEY
 from pvc_node_agent import config
 
 
@@ -232,3 +233,12 @@ def test_node_toml_names_the_credential_s_file_and_never_holds_it():
 def test_planners_run_on_coordinators_only():
     assert "pvc-planner.service" in node.daemons(NodeRole.COORDINATOR)
     assert "pvc-planner.service" not in node.daemons(NodeRole.HYPERVISOR)
+
+
+def test_sshd_listens_on_the_upstream_address_with_a_key_that_outlives_the_image():
+    text = sshd.conf(of())
+    assert "ListenAddress 10.20.0.1\n" in text
+    assert text.count("ListenAddress") == 1
+    assert f"HostKey {HOST_KEY}\n" in text
+    assert HOST_KEY.startswith("/var/lib/pvc/")
+    assert sshd.UNIT in node.daemons(NodeRole.HYPERVISOR)

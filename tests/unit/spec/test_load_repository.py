@@ -135,6 +135,17 @@ def test_files_that_are_no_documents_are_admitted_and_ignored(base):
     )
 
 
+def test_a_key_of_two_operators_has_no_author(base):
+    text = (
+        "apiVersion: pvc/v1\nkind: Operator\nmetadata: {{name: {0}}}\n"
+        "spec:\n  keys:\n    - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAA {0}@example\n"
+    )
+    two = {f"operators/{name}.yaml": text.format(name).encode() for name in ("alice", "bob")}
+    found = problems({**base, **two})
+    assert [(each.file, each.code) for each in found] == [("operators/bob.yaml", "duplicate-key")]
+    assert "operator/alice has it" in found[0].message
+
+
 def test_the_collector_runs_again_after_a_load(base):
     assert gc.isenabled()
     load(base, commit=None)
