@@ -16,7 +16,6 @@ NOTES: Final = "/var/lib/pvc/notes"
 # Of the system user that operators log in as (node-agent/sysusers.d).
 OPERATORS_GROUP: Final = "pvc"
 AUTHORIZED_KEYS: Final = "/var/lib/pvc/authorized_keys"  # sshd_config.d/20-pvc.conf names it
-HOST_KEY: Final = "/var/lib/pvc/ssh/ssh_host_ed25519_key"
 GUEST_SLICE: Final = "/sys/fs/cgroup/machine.slice"
 CONSOLE_LOGS: Final = "/var/log/libvirt/pvc"
 

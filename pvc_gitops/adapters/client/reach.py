@@ -23,6 +23,12 @@ HINT: Final = (
     f" unix://{AGENT_SOCKET}"
 )
 
+STRANGER: Final = "Host key verification failed"  # ssh's words, which cannot ask anybody here
+STRANGER_HINT: Final = (
+    "your ssh does not know that node yet: ssh pvc@NODE once, and compare what it shows with"
+    " ssh-keygen -lf /var/lib/pvc/ssh/ssh_host_ed25519_key.pub on the node"
+)
+
 
 def connect(host: str | None, repo: Path) -> Client:
     """A client of the first node that answers. Raises UsageError that says which were tried."""
@@ -42,7 +48,9 @@ def connect(host: str | None, repo: Path) -> Client:
             return client
     if not tried:
         raise UsageError("which cluster? This folder's repository names no node", hint=HINT)
-    raise UsageError("no node answers:\n  " + "\n  ".join(tried), hint=HINT)
+    is_stranger = any(STRANGER in each for each in tried)
+    hint = STRANGER_HINT if is_stranger else HINT
+    raise UsageError("no node answers:\n  " + "\n  ".join(tried), hint=hint)
 
 
 def candidates(host: str | None, repo: Path) -> tuple[str, ...]:

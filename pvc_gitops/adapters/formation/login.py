@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pvc_gitops.adapters.formation import commands, files
-from pvc_gitops.world.names import HOST_KEY
+from pvc_gitops.formation.render.sshd import HOST_KEY
 
 
 def ensure_host_key() -> None:

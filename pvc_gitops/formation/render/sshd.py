@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.formation.layout import Layout
-from pvc_gitops.world.names import HOST_KEY
 
 PATH: Final = "/etc/ssh/sshd_config.d/10-pvc-node.conf"
 UNIT: Final = "ssh.service"
+HOST_KEY: Final = "/var/lib/pvc/ssh/ssh_host_ed25519_key"  # outside of the image's slots
 
 
 def conf(layout: Layout) -> str:

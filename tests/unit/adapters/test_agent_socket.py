@@ -304,6 +304,13 @@ def test_what_ssh_complains_of_is_passed_on(fake_ssh, tmp_path):
         connect("ssh://pvc@hv1", tmp_path)
 
 
+def test_a_node_that_ssh_does_not_know_is_to_be_met_once_by_hand(fake_ssh, tmp_path):
+    fake_ssh('sys.exit("Host key verification failed.")')
+    with pytest.raises(UsageError, match="no node answers") as caught:
+        connect("ssh://pvc@hv1", tmp_path)
+    assert "ssh pvc@NODE once" in caught.value.hint
+
+
 def test_a_login_shell_that_prints_is_named_as_the_culprit(fake_ssh, tmp_path):
     fake_ssh('print("Welcome!", flush=True); sys.stdin.readline()')
     with pytest.raises(UsageError, match="answered what no agent says"):

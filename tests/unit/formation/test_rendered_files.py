@@ -13,7 +13,6 @@ from pvc_gitops.formation.layout import Layout, layout
 from pvc_gitops.formation.render import ceph, frr, host, libvirt, node, sshd, zookeeper
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import NodeRole
-from pvc_gitops.world.names import HOST_KEY
 from pvc_node_agent import config
 
 
@@ -239,6 +238,6 @@ def test_sshd_listens_on_the_upstream_address_with_a_key_that_outlives_the_image
     text = sshd.conf(of())
     assert "ListenAddress 10.20.0.1\n" in text
     assert text.count("ListenAddress") == 1
-    assert f"HostKey {HOST_KEY}\n" in text
-    assert HOST_KEY.startswith("/var/lib/pvc/")
+    assert f"HostKey {sshd.HOST_KEY}\n" in text
+    assert sshd.HOST_KEY.startswith("/var/lib/pvc/")
     assert sshd.UNIT in node.daemons(NodeRole.HYPERVISOR)
