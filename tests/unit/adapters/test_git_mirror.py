@@ -8,8 +8,10 @@ import subprocess
 import threading
 import time
 
+import pygit2
 import pytest
 
+from pvc_gitops.adapters.git import fetch
 from pvc_gitops.adapters.git.mirror import Mirror
 from pvc_gitops.errors import RepoError, SpecError
 from pvc_gitops.model.ids import CommitId
@@ -337,3 +339,11 @@ def test_a_commit_that_is_not_whole_is_the_mirrors_fault_and_not_the_commits(
     for read in (lambda: mirror.files(first), lambda: mirror.files(third)):
         with pytest.raises(RepoError):
             read()
+
+
+def test_a_server_that_does_not_prove_who_it_is_is_not_believed():
+    request = fetch.Request(mirror="", url="ssh://h/r", branch="main", credential="k", bytes_max=1)
+    callbacks = fetch.Callbacks(request)
+    assert callbacks.certificate_check(None, valid=True, host=b"h")
+    with pytest.raises(pygit2.GitError, match="h does not prove who it is"):
+        callbacks.certificate_check(None, valid=False, host=b"h")
