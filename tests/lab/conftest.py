@@ -12,6 +12,28 @@ from cloud import NAME, PVC, Cloud
 from pvc_gitops.lab import preflight
 from pvc_gitops.lab.lab import Lab
 
+# Those with labs of their own come before the shared one is up; those that break things come last.
+ORDER = (
+    "hardware",
+    "formation",
+    "first_light",
+    "refusals",
+    "networks",
+    "ssh",
+    "adapters",
+    "failures",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two cores do not carry two labs well, and a story reads better from its beginning."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        return ORDER.index(name) if name in ORDER else len(ORDER)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:

@@ -66,7 +66,7 @@ def test_a_disk_that_is_open_does_not_go_to_the_trash(stage):
 
 
 def test_a_disk_is_not_made_empty_beside_its_data_in_the_trash(stage):
-    world, cluster = stage
+    world, _ = stage
     trash = step(Operation.DISK_TRASH, pool="vms", image="disk", keep_s=60)
     disk.run_trash(trash, world, no_progress)
     make = step(Operation.DISK_CREATE, pool="vms", image="disk", size_mib=64, parent=None)
