@@ -1,8 +1,16 @@
 """What holds for all tests: where everything must run, a skipped test is a failed one."""
 
+import gc
 import os
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _collector():
+    """A command that ends its process may leave the garbage collector off; the next test is another."""
+    yield
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

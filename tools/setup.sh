@@ -3,6 +3,7 @@
 # Needs: Debian 12 or later with Python 3.11 or later, and root or python3-venv for the first run.
 
 export PYTHONUNBUFFERED=1
+unset PYTHONDONTWRITEBYTECODE  # as installed software runs: compiled once
 export PATH="$PWD/.venv/bin:$PATH"  # the tools of the tests, sops among them
 
 say() { printf '%s\n' "$*"; }
