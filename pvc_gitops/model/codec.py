@@ -1,8 +1,9 @@
 """Values to plain JSON and back, by their dataclass fields alone.
 
 `encode` sorts nothing itself: dumping with sorted keys gives the same bytes in every process.
-`decode` is strict: an unknown or missing key raises ValueError with the type's name, so that a record
-written by a newer version is noticed and never half understood.
+`decode` is strict: an unknown key, or a missing one that has no default, raises ValueError with the
+type's name, so that a record written by a newer version is noticed and never half understood. A field
+that was added later has a default, which stands for what older records do not say.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def _tuple_decoder(args: tuple[Any, ...]) -> Callable[[Any], Any]:
 def _dataclass_decoder(cls: type) -> Callable[[Any], Any]:
     hints = typing.get_type_hints(cls)
     names = {f.name for f in dataclasses.fields(cls)}
-    required = names - {"version"}
+    required = {f.name for f in dataclasses.fields(cls) if _has_no_default(f)}
     decoders = {name: _decoder(hints[name]) for name in names}
 
     def build(value: Any) -> Any:  # noqa: ANN401
@@ -98,3 +99,8 @@ def _dataclass_decoder(cls: type) -> Callable[[Any], Any]:
         return cls(**{key: decoders[key](each) for key, each in value.items()})
 
     return build
+
+
+def _has_no_default(of: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return of.default is missing and of.default_factory is missing

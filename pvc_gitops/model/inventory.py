@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
+from pvc_gitops.model.intents import Intent, IntentId
 from pvc_gitops.model.records import Applied, Claim, Lease, PlacementRecord
 
 
@@ -119,6 +120,15 @@ class StorageFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What commits cost in the last 24 hours, by the ledger (D5). Keys are the words of
+    `apply.max_destroy` and `apply.max_disrupt`."""
+
+    destroyed: Mapping[str, int] = field(default_factory=dict)
+    disrupted: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """Everything the planner reads besides the spec."""
 
@@ -137,3 +147,7 @@ class Inventory:
     # again: nodes of guests that have no placement, leases of NICs (`planner.remaining.amid` fills both).
     chosen: Mapping[VmName, NodeName] = field(default_factory=dict)
     leases: Mapping[VmName, Mapping[str, Lease]] = field(default_factory=dict)
+    intents: Mapping[IntentId, Intent] = field(default_factory=dict)  # in force
+    spent: Spent = field(default_factory=Spent)
+    # Seconds that an operation took lately (median of the ledger's last ones), in whole tenths.
+    estimates: Mapping[str, float] = field(default_factory=dict)

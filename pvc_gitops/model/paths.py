@@ -6,6 +6,7 @@ from typing import Final
 
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName, PlanId, VmName, znode_name
+from pvc_gitops.model.intents import IntentId
 
 ROOT: Final = "/pvc"
 FORMAT: Final = "/pvc/format"
@@ -22,12 +23,15 @@ PLACEMENT: Final = "/pvc/placement"
 CLAIMS: Final = "/pvc/claims"
 INTENTS: Final = "/pvc/intents"
 LEDGER: Final = "/pvc/ledger"
+LEDGER_HEAD: Final = "/pvc/ledger/head"
+LEDGER_ENTRIES: Final = "/pvc/ledger/entries"
+QUARANTINED: Final = "/pvc/source/quarantined"
 EPOCH: Final = "/pvc/epoch"
 ELECTION: Final = "/pvc/election"
 # Made by formation, so that nobody has to make parents later.
 SKELETON: Final = (
     ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, INTENTS,
-    LEDGER, EPOCH, ELECTION,
+    LEDGER, LEDGER_ENTRIES, EPOCH, ELECTION,
 )  # fmt: skip
 
 
@@ -100,3 +104,12 @@ def plan_results(of: PlanId) -> str:
 
 def plan_result(of: PlanId, step: str) -> str:
     return f"{PLANS}/{of}/results/{step.replace('/', ':')}"
+
+
+def intent(of: IntentId) -> str:
+    return f"{INTENTS}/{of}"
+
+
+def ledger_entry(number: int) -> str:
+    """Ten digits, so that names sort as numbers do."""
+    return f"{LEDGER_ENTRIES}/{number:010d}"

@@ -25,6 +25,7 @@ from pvc_gitops.model.ids import (
     Vni,
     VolumeName,
 )
+from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
 from pvc_gitops.model.units import duration_s, size_mib
 
 
@@ -454,6 +455,7 @@ class ClusterSpec:
     commit: CommitId | None
     documents: Mapping[Address, Document]
     fields: Fields = field(compare=False)
+    transitions: Transitions = NO_TRANSITIONS
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
         return tuple(doc for doc in self.documents.values() if doc.kind is kind)

@@ -51,6 +51,7 @@ def plan_id(
         _dumped(documents),
         canonical(inventory),
         canonical(policy),
+        _dumped([[i.word, i.address, i.source] for i in spec.transitions.items]),
         _dumped([spec.commit, parent]),
     ):
         digest.update(hashlib.sha256(part).digest())

@@ -1,0 +1,82 @@
+"""The ledger: commit -> plan -> step -> evidence, one chained entry after the other.
+
+Entries stand under `/pvc/ledger/entries/<number>`, the end of the chain in `/pvc/ledger/head`. An entry
+holds the digest of the one before it, so that none can be changed or left out unseen. The leading
+planner writes them, by compare-and-set on the head; old ones go to an archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pvc_gitops.model.codec import canonical, encode
+from pvc_gitops.model.ids import Address, CommitId, PlanId
+from pvc_gitops.model.records import digest_of
+
+
+class EntryKind(StrEnum):
+    """What happened."""
+
+    FOUNDED = "founded"
+    ACCEPTED = "accepted"  # a commit came into force
+    PLAN = "plan"  # a plan became the target
+    STEP = "step"  # a step ended, done or failed
+    INTENT = "intent"  # somebody wants something for the moment
+    INTENT_ENDED = "intent-ended"
+    ROLLBACK = (
+        "rollback"  # an earlier accepted commit is the target; what came after is quarantined
+    )
+    RELEASED = "released"  # out of quarantine
+    SOURCE = "source"  # what was refused of the repository, and overrides
+    ACT = "act"  # what the cluster did by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that happened. `data` is plain text by key: what the kind needs to be told again."""
+
+    number: int  # 1, 2, …
+    previous: str  # digest of the entry before; "" of the first
+    at_s: int
+    kind: EntryKind
+    text: str  # one sentence, as `pvc history` shows it
+    by: str  # author of the commit, operator, or node
+    addresses: tuple[Address, ...]
+    commit: CommitId | None
+    plan: PlanId | None
+    step: str | None
+    data: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        return digest_of(encode(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerHead:
+    """The end of the chain, and what of it is archived."""
+
+    number: int
+    digest: str
+    oldest: int  # lowest number that stands in the store
+    version: int = 0
+
+
+def broken_links(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Where a run of entries is not one chain, in sentences; none if it is whole."""
+    found: list[str] = []
+    before: Entry | None = None
+    for entry in entries:
+        if before is not None and entry.number != before.number + 1:
+            found.append(f"entries {before.number + 1} to {entry.number - 1} are missing")
+        elif before is not None and entry.previous != before.digest:
+            found.append(f"entry {entry.number} does not follow entry {before.number} as it stands")
+        before = entry
+    return tuple(found)
+
+
+def size_bytes(entry: Entry) -> int:
+    """As it stands in the store."""
+    return len(canonical(entry))
