@@ -75,6 +75,7 @@ class NodeFacts:
     faults: tuple[str, ...]  # sentences: what is wrong on this node
     report_number: int
     observed_at_s: int
+    load: float | None = None  # runnable tasks over a minute, in quarters; only ranks nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

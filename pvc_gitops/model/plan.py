@@ -72,6 +72,7 @@ class PlanPolicy:
     """What the planner is told besides spec and inventory. Part of the plan's id."""
 
     planner_version: str
+    rebalance: bool = False  # look for moves that spread the guests better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,15 +173,85 @@ class CapacityVerdict(StrEnum):
     UNKNOWN = "unknown"  # counted as not holding
 
 
+class Bound(StrEnum):
+    """What shows that a loss cannot be survived, or that it is not known."""
+
+    RULE = "rule"  # a strict rule leaves a guest no node, whatever room there is
+    BIGGEST = "biggest"  # one guest is larger than every room
+    VOLUME = "volume"  # all together ask for more than there is
+    PIGEONHOLE = "pigeonhole"  # more guests of a kind than places that take one
+    SEARCH = "search"  # every way to divide them was tried
+    LIMIT = "limit"  # the search was ended before it knew: the verdict is `unknown`
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What the loss of one node would mean after this plan."""
+    """What the loss of one node, or of `ha.tolerate_nodes` of them at once, would mean.
+
+    `homeless` are guests that the best division found leaves without a place; whether others could
+    be chosen in their stead makes no difference to the verdict.
+    """
 
     node: NodeName
     verdict: CapacityVerdict
     certificate: Mapping[VmName, NodeName]  # where each guest would go
     homeless: tuple[VmName, ...]  # the counter-example
     spare_mib: int  # memory left over; negative: how much is missing
+    others: tuple[NodeName, ...] = ()  # lost with it
+    bound: Bound | None = None  # None: it holds
+    why: str = ""  # the bound as a sentence, with its numbers
+
+    @property
+    def lost(self) -> tuple[NodeName, ...]:
+        return (self.node, *self.others)
+
+    @property
+    def label(self) -> str:
+        """`hv1`, `hv1 and hv2`."""
+        return " and ".join(self.lost)
+
+
+class MoveMethod(StrEnum):
+    """How a guest is moved; its `migration.method`."""
+
+    LIVE = "live"  # it runs on, with a short pause; its memory counts on both nodes
+    SHUTDOWN = "shutdown"  # it is stopped and started again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A guest that goes from one node to another. `after`: ids of moves that must have ended first,
+    since they make its room, move the same guest, or share its nodes' limit."""
+
+    id: str  # `web1 hv1 hv2`; unique in its list
+    vm: VmName
+    source: NodeName
+    to: NodeName
+    method: MoveMethod
+    memory_mib: int
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staying:
+    """A guest that should leave its node and cannot, and why."""
+
+    vm: VmName
+    code: str  # method-none, no-place, limit
+    text: str
+    missing_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebalance:
+    """Moves that spread the guests better. `before` and `after` are imbalances: the standard deviation
+    of the nodes' used shares in percent; nothing is moved below the threshold."""
+
+    moves: tuple[Move, ...]
+    before: float
+    after: float
+    threshold: float
+    why: str  # why these, or why none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,8 +294,10 @@ class Plan:
     steps: tuple[Step, ...]  # in one topological order, ties by id
     placement: tuple[PlacementChoice, ...]
     report: tuple[ReportItem, ...]
-    capacity: tuple[Loss, ...]
+    capacity: tuple[Loss, ...]  # of the state after the plan
     summary: Summary
+    during: tuple[Loss, ...] = ()  # of all states on the way; () where `capacity` says that too
+    rebalance: Rebalance | None = None  # where it was asked for
 
     @property
     def is_empty(self) -> bool:

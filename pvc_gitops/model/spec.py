@@ -29,6 +29,16 @@ from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
 from pvc_gitops.model.units import duration_s, size_mib
 
 
+class Strategy(StrEnum):
+    """What is spread evenly where a guest is placed."""
+
+    MEM = "mem"  # memory of guests that should run
+    MEMPROV = "memprov"  # memory of all guests, running or not
+    LOAD = "load"  # the load that nodes report
+    VCPUS = "vcpus"  # virtual CPUs
+    VMS = "vms"  # guests
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreNetwork:
     """One of the three networks that connect the nodes."""
@@ -68,7 +78,7 @@ class Cluster:
     fence_delay_s: float
     admission: str  # enforce, warn, none
     tolerate_nodes: int
-    strategy: str  # mem
+    strategy: Strategy
     reserve_memory_mib: int | None  # None: auto
     vcpu_ratio: float
     trash_keep_s: float
@@ -101,7 +111,7 @@ class Cluster:
             fence_delay_s=duration_s(ha["fence_delay"]),
             admission=ha["admission"],
             tolerate_nodes=ha["tolerate_nodes"],
-            strategy=scheduling["strategy"],
+            strategy=Strategy(scheduling["strategy"]),
             reserve_memory_mib=None if reserve == "auto" else size_mib(reserve),
             vcpu_ratio=scheduling["vcpu_ratio"],
             trash_keep_s=duration_s(spec["trash"]["keep"]),
@@ -150,6 +160,7 @@ class Node:
     identity_key: str | None
     bmc: Bmc | None
     osds: tuple[Osd, ...]
+    vfs: int  # virtual functions of its network cards
     runs_guests: bool
     is_retired: bool
 
@@ -176,6 +187,7 @@ class Node:
                 guid=bmc.get("guid"),
             ),
             osds=tuple(_osd(osd) for osd in spec["osds"]),
+            vfs=sum(card["vfs"] for card in spec["sriov"]),
             runs_guests=spec["guests"],
             is_retired=spec["state"] == "retired",
         )
@@ -344,7 +356,7 @@ class Placement:
     is_strict: bool
     prefer: tuple[tuple[NodeName, int], ...]  # node, weight 1 to 100
     groups: tuple[GroupName, ...]
-    strategy: str | None  # None: the cluster's
+    strategy: Strategy | None  # None: the cluster's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,6 +383,7 @@ class VirtualMachine:
     console_log: bool
     placement: Placement
     ha: Ha
+    migration_method: str  # live, shutdown, none
     reboot_for_changes: str  # never, window, now
     stop_timeout_s: float
     is_protected: bool
@@ -393,9 +406,10 @@ class VirtualMachine:
                 is_strict=placement["strict"],
                 prefer=tuple((NodeName(p["node"]), p["weight"]) for p in placement["prefer"]),
                 groups=tuple(GroupName(group) for group in placement["groups"]),
-                strategy=placement.get("strategy"),
+                strategy=Strategy(placement["strategy"]) if "strategy" in placement else None,
             ),
             ha=Ha(restart=ha["restart"], relocate=ha["relocate"], tier=ha["tier"]),
+            migration_method=spec["migration"]["method"],
             reboot_for_changes=spec["reboot_for_changes"],
             stop_timeout_s=duration_s(spec["stop_timeout"]),
             is_protected=spec["protect"],

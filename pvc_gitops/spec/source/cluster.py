@@ -20,6 +20,7 @@ from pvc_gitops.spec.source.parts import (
     text,
     whole,
 )
+from pvc_gitops.spec.source.strategies import STRATEGIES
 
 
 def _core_network(what: str, example: str) -> dict[str, object]:
@@ -161,8 +162,7 @@ CLUSTER: Final = record(
         "scheduling": record(
             "Where guests are placed.",
             {
-                "strategy": choice("What is spread evenly.", {"mem": "memory of running guests"},
-                                   default="mem"),
+                "strategy": choice("What is spread evenly.", STRATEGIES, default="mem"),
                 "reserve_memory": text(
                     "Memory of every node that guests never get. auto counts what its services need.",
                     "4GiB", pattern="^(auto|[1-9][0-9]{0,8}(MiB|GiB|TiB))$", longest=12,

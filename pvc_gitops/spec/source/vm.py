@@ -24,6 +24,7 @@ from pvc_gitops.spec.source.parts import (
     text,
     whole,
 )
+from pvc_gitops.spec.source.strategies import STRATEGIES
 
 _DISK: Final = record(
     "One disk: either `pool` and `size`, or `volume`.",
@@ -105,7 +106,7 @@ _PLACEMENT: Final = record(
         "groups": rows("Placement groups that it belongs to.",
                        reference(Kind.GROUP, "One group.", "web"), most=20, unique=True),
         "strategy": choice("What is spread evenly, where it differs from the cluster's.",
-                           {"mem": "memory of running guests"}),
+                           STRATEGIES),
     },
 )  # fmt: skip
 

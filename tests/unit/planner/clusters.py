@@ -89,6 +89,7 @@ def node(name, memory="2GiB", **more):
             "addresses": {"upstream": f"10.20.0.{number}"},
             "interfaces": {},
             "osds": [{"file": {"path": "/var/lib/pvc/osd0", "size": "6GiB"}}],
+            "sriov": [],
             "guests": True,
             "state": "active",
         }
@@ -150,6 +151,7 @@ def vm(name, memory="96MiB", *, groups=(), nodes=(), disks=None, nics=None, tags
         "console": {"log": True},
         "placement": {"nodes": list(nodes), "strict": True, "prefer": [], "groups": list(groups)},
         "ha": {"restart": True, "relocate": True, "tier": 3},
+        "migration": {"method": "live", "max_downtime": "300ms"},
         "reboot_for_changes": "never",
         "stop_timeout": "180s",
         "protect": False,
