@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pvc_gitops.adapters import system
+from pvc_gitops.adapters.archive import FileArchive
 from pvc_gitops.adapters.ceph.cluster import Cluster
 from pvc_gitops.adapters.ceph.images import RbdImages
 from pvc_gitops.adapters.ceph.pools import RadosPools
@@ -110,3 +111,4 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         notes=system.FileNotes(Path(names.NOTES)),
         logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
     )
+        archive=FileArchive(Path(names.LEDGER)),

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pvc_gitops.controllers import guests, networks, operators, report, source, steps, storage, view
+from pvc_gitops.controllers import (
+    archive,
+    guests,
+    networks,
+    operators,
+    report,
+    source,
+    steps,
+    storage,
+    view,
+)
+from pvc_gitops.controllers.archive import ArchiveMemory
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.guests import GuestMemory
 from pvc_gitops.controllers.networks import NetworkMemory
@@ -58,6 +69,7 @@ class AgentMemory:
     source: SourceMemory = field(default_factory=SourceMemory)
     storage: StorageMemory = field(default_factory=StorageMemory)
     storage_wanted_s: float = 0.0
+    archive: ArchiveMemory = field(default_factory=ArchiveMemory)
     networks: NetworkMemory = field(default_factory=NetworkMemory)
     guests: Mapping[VmName, GuestMemory] = field(default_factory=dict)
     steps: StepsMemory = field(default_factory=StepsMemory)
@@ -146,9 +158,9 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
         seen = view.take(world) or seen  # a guest starts only once its bridge is seen
     guested = guests.tick(world, seen, memory.guests)
     memory = _storage(world, memory, now_s, is_touched=stepped.touched_storage)
+    memory = replace(memory, archive=archive.tick(world, memory.archive, now_s))
     faults = (*netted.faults, *guested.faults, *stepped.faults, *operators.tick(world))
-    if memory.storage.fault:
-        faults = (*faults, memory.storage.fault)
+    faults = (*faults, *(f for f in (memory.storage.fault, memory.archive.fault) if f))
     has_acted = stepped.has_acted or netted.has_acted or guested.has_acted
     dues = [now_s + REPORT_EVERY_S, memory.source.due_at_s]
     dues += [due for due in (stepped.due_at_s, guested.due_at_s) if due is not None]

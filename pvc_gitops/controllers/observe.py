@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pvc_gitops.controllers import slices
+from pvc_gitops.controllers import ledger, slices
 from pvc_gitops.controllers.beats import read_incarnations
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreError
 from pvc_gitops.model import paths
-from pvc_gitops.model.ids import Address, NodeName, VmName
+from pvc_gitops.model.ids import Address, NodeName, PlanId, VmName
+from pvc_gitops.model.intents import Intent, IntentId
 from pvc_gitops.model.inventory import (
     Inventory,
     NodeFacts,
     NodeState,
     StorageFacts,
 )
+from pvc_gitops.model.ledger import LedgerHead
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import (
     Accepted,
@@ -25,6 +28,8 @@ from pvc_gitops.model.records import (
     Claim,
     Formation,
     PlacementRecord,
+    StepResult,
+    StepStatus,
     Target,
 )
 from pvc_gitops.model.spec import Cluster
@@ -32,16 +37,56 @@ from pvc_gitops.planner.remaining import amid
 from pvc_gitops.world.ports import Store, World
 
 MINUTE_S: Final = 60
+LOOKS_MAX: Final = 3  # reading takes milliseconds, steps take seconds
 LEASE_DEFAULT_S: Final = 6.0  # `ha.lease` of a cluster whose document is not applied yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """The inventory, and the plan in force behind it."""
+    """The inventory, and the plan in force behind it with what its steps came to."""
 
     inventory: Inventory
     target: Target | None
     plan: Plan | None
+    results: Mapping[str, StepResult]  # of the plan in force, by step; read after the records
+
+
+# Where steps stand: no step begins or ends without changing it.
+_Moment = tuple[int | None, frozenset[tuple[str, StepStatus]], frozenset[tuple[str, PlanId, str]]]
+
+
+def of_one_moment(
+    world: World, watch: NodeWatch, storage: StorageFacts | None, known: Plan | None = None
+) -> Observed | None:
+    """Like `inventory`, and no step began or ended while it was read.
+
+    A step's end changes records, claim and result at once. Who reads the records before it and the
+    results after it sees a step that is done and has done nothing, and would plan it again.
+
+    Raises:
+        StoreError: also where so many steps begin and end that no such moment was met; try again.
+    """
+    store = world.store
+    for _ in range(LOOKS_MAX):
+        store.sync()  # what this process keeps behind watches may be older than what it reads now
+        before = _moment(store)
+        observed = inventory(world, watch, storage, known)
+        store.sync()
+        if _moment(store) == before:
+            return observed
+        known = known if observed is None else observed.plan
+    raise StoreError("read", paths.ROOT, "steps begin and end all the time", retryable=True)
+
+
+def _moment(store: Store) -> _Moment:
+    target = read(store, paths.TARGET, Target)
+    results = {} if target is None else slices.read_results(store, target.plan)
+    claims = read_all(store, paths.CLAIMS, Claim).values()
+    return (
+        None if target is None else target.version,
+        frozenset((step, result.status) for step, result in results.items()),
+        frozenset((claim.address, claim.plan, claim.step) for claim in claims),
+    )
 
 
 def inventory(
@@ -79,6 +124,7 @@ def inventory(
         for name, record in read_all(store, paths.PLACEMENT, PlacementRecord).items()
     }
     now_s = world.clock.now_s()
+    head = read(store, paths.LEDGER_HEAD, LedgerHead)
     claims = read_all(store, paths.CLAIMS, Claim).values()
     found = Inventory(
         cluster_id=formation.cluster_id,
@@ -92,10 +138,20 @@ def inventory(
         claims={claim.address: claim for claim in claims},
         storage=storage or read_storage(store, world.me.node),
         planner_version=None if target is None else target.planner_version,
+        intents=read_intents(store, now_s),
+        spent=ledger.spent(head, now_s),
+        estimates=ledger.estimates(head),
     )
     if plan is not None:
         found = amid(found, plan)
-    return Observed(target=target, plan=plan, inventory=found)
+    results = {} if plan is None else slices.read_results(store, plan.id)
+    return Observed(target=target, plan=plan, inventory=found, results=results)
+
+
+def read_intents(store: Store, now_s: int) -> dict[IntentId, Intent]:
+    """The intents in force."""
+    found = read_all(store, paths.INTENTS, Intent).values()
+    return {intent.id: intent for intent in found if not intent.is_over(now_s)}
 
 
 def read_applied(store: Store) -> dict[Address, Applied]:

@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pvc_gitops.controllers import blobs, slices, source, storage
+from pvc_gitops.controllers import blobs, ledger, slices, source, storage
 from pvc_gitops.controllers.beats import read_beats
-from pvc_gitops.controllers.observe import Observed, inventory, lease_s
+from pvc_gitops.controllers.ledger import LedgerMemory, Note
+from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
 from pvc_gitops.controllers.records import put, read, read_all, version_of
 from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
@@ -24,6 +25,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import CommitId, Generation, NodeName, PlanId
 from pvc_gitops.model.inventory import Inventory, NodeState
+from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import (
     Accepted,
@@ -46,6 +48,7 @@ BEATS_EVERY_S: Final = 2.0
 FULL_EVERY_S: Final = 30.0  # what no watch tells: reports, the clock
 WITHOUT_STORE_S: Final = 1.0
 GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
+ADDRESSES_TOLD: Final = 200  # of a plan, in the ledger; its steps tell all of them
 PLANS_KEPT: Final = 20  # D3; `pvc history` reads older ones from the ledger
 # A failed step is tried again by a new plan after this long, doubling: what failed is usually a
 # server or a disk that somebody is already looking at.
@@ -94,6 +97,7 @@ class PlannerMemory:
     states: dict[NodeName, NodeState] = field(default_factory=dict)  # when last planned
     told: dict[NodeName, NodeState] = field(default_factory=dict)  # in the journal
     retry: Retry | None = None
+    ledger: LedgerMemory = field(default_factory=LedgerMemory)
     complaint: str = ""  # said once
 
 
@@ -188,10 +192,15 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     if formation is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
     accept(world, formation, lead)
-    observed = inventory(world, memory.watch, memory.storage.facts, memory.plan)
+    observed = of_one_moment(world, memory.watch, memory.storage.facts, memory.plan)
     if observed is None or observed.inventory.accepted is None:
         return memory
-    memory = replace(memory, plan=observed.plan, told=_told(world, memory, observed.inventory))
+    memory = replace(
+        memory,
+        plan=observed.plan,
+        told=_told(world, memory, observed.inventory),
+        ledger=ledger.tick(world, lead, memory.ledger, _at_work(observed.inventory)),
+    )
     memory = _freshen(world, memory, observed, now_s)
     applied = dict(observed.inventory.applied)
     asked_s = memory.storage.asked_at_s
@@ -206,6 +215,12 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     # whatever stands on Ceph then waits, the rest goes on.
     fresh = replace(observed.inventory, storage=memory.storage.facts if is_fresh else None)
     return _plan(world, memory, replace(observed, inventory=fresh), lead, now_s)
+
+
+def _at_work(inv: Inventory) -> set[PlanId]:
+    """The plan in force, and those of which a node still carries out a step."""
+    plans = {claim.plan for claim in inv.claims.values()}
+    return plans if inv.target is None else plans | {inv.target}
 
 
 def _is_gathering(watch: NodeWatch, inv: Inventory, now_s: float) -> bool:
@@ -282,7 +297,15 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
         commit=head, subject=info.subject, author=info.author, accepted_at_s=world.clock.now_s()
     )
     before = None if accepted is None else accepted.version
-    store.commit((*lead.checks, put(paths.ACCEPTED, record, before)))
+    note = Note(
+        kind=EntryKind.ACCEPTED,
+        text=f"{head[:7]} {info.subject}",
+        by=info.author,
+        commit=head,
+        data={"after": "" if accepted is None else accepted.commit},
+    )
+    told = ledger.appending(store, [note], record.accepted_at_s)
+    store.commit((*lead.checks, put(paths.ACCEPTED, record, before), *told))
     world.journal.event("accepted", commit=head, subject=info.subject)
 
 
@@ -311,6 +334,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     world: World, memory: PlannerMemory, observed: Observed, lead: Leadership, now_s: float
 ) -> PlannerMemory:
     inv, target, current = observed.inventory, observed.target, observed.plan
+    results = observed.results
     assert inv.accepted is not None
     if inv.planner_version is not None and _version(inv.planner_version) > _version(
         PLANNER_VERSION
@@ -318,7 +342,6 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         return _complain(
             world, memory, f"planner {inv.planner_version} has published; this one is older"
         )
-    results = {} if current is None else slices.read_results(world.store, current.id)
     states = {name: facts.state for name, facts in inv.nodes.items()}
     memory = _watch_results(world, memory, current)
     is_retry, memory = _is_time_to_retry(world, memory, current, results, now_s)
@@ -363,7 +386,8 @@ def _essence(inv: Inventory) -> Inventory:
     facts = inv.storage
     if facts is not None:
         facts = replace(facts, observed_at_s=0, used_ratio=round(facts.used_ratio, 1))
-    return replace(inv, nodes=nodes, storage=facts)
+    # How long steps took lately changes what a plan says of its duration, and nothing that it does.
+    return replace(inv, nodes=nodes, storage=facts, estimates={})
 
 
 def _is_time_to_retry(
@@ -440,9 +464,10 @@ def publish(
         published_at_s=world.clock.now_s(),
     )
     before = None if target is None else target.version
-    last: Op = put(paths.TARGET, aim, before)
-    for batch in blobs.batches((*ops, last)):
+    for batch in blobs.batches(ops):
         store.commit((*lead.checks, *batch))
+    told = ledger.appending(store, [_published(new, generation)], aim.published_at_s)
+    store.commit((*lead.checks, put(paths.TARGET, aim, before), *told))
     world.journal.event(
         "plan_published",
         plan=new.id,
@@ -452,6 +477,26 @@ def publish(
         blocked=new.summary.blocked,
     )
     sweep(world, lead, keep=new.id)
+
+
+def _published(new: Plan, generation: Generation) -> Note:
+    summary = new.summary
+    return Note(
+        kind=EntryKind.PLAN,
+        text=f"plan {new.id}: {summary.create} to create, {summary.update} to change, "
+        f"{summary.delete} to destroy, {summary.blocked} blocked",
+        by="planner",
+        addresses=tuple(change.address for change in new.changes[:ADDRESSES_TOLD]),
+        commit=new.commit,
+        plan=new.id,
+        data={
+            "effect": new.effect,
+            "generation": str(generation),
+            "parent": new.parent or "",
+            "planner": new.planner_version,
+            "changes": str(len(new.changes)),
+        },
+    )
 
 
 def sweep(world: World, lead: Leadership, *, keep: PlanId) -> None:

@@ -55,12 +55,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What steps that ended within one hour cost, in words of the budgets: `destroyed.vms`."""
+
+    hour: int  # since 1970
+    word: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerHead:
-    """The end of the chain, and what of it is archived."""
+    """The end of the chain, what of it still stands in the store, and what is summed up from it.
+
+    The sums stand here, so that planning reads one record and not a day of history.
+    """
 
     number: int
     digest: str
     oldest: int  # lowest number that stands in the store
+    costs: tuple[Cost, ...]  # of the last 24 h, oldest first
+    took_s: Mapping[str, tuple[int, ...]]  # by operation: the last few durations, oldest first
     version: int = 0
 
 

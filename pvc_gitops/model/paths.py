@@ -25,13 +25,14 @@ INTENTS: Final = "/pvc/intents"
 LEDGER: Final = "/pvc/ledger"
 LEDGER_HEAD: Final = "/pvc/ledger/head"
 LEDGER_ENTRIES: Final = "/pvc/ledger/entries"
+LEDGER_ARCHIVED: Final = "/pvc/ledger/archived"
 QUARANTINED: Final = "/pvc/source/quarantined"
 EPOCH: Final = "/pvc/epoch"
 ELECTION: Final = "/pvc/election"
 # Made by formation, so that nobody has to make parents later.
 SKELETON: Final = (
     ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, INTENTS,
-    LEDGER, LEDGER_ENTRIES, EPOCH, ELECTION,
+    LEDGER, LEDGER_ENTRIES, LEDGER_ARCHIVED, EPOCH, ELECTION,
 )  # fmt: skip
 
 
@@ -113,3 +114,8 @@ def intent(of: IntentId) -> str:
 def ledger_entry(number: int) -> str:
     """Ten digits, so that names sort as numbers do."""
     return f"{LEDGER_ENTRIES}/{number:010d}"
+
+
+def ledger_archived(node: NodeName) -> str:
+    """How far a node's archive goes."""
+    return f"{LEDGER_ARCHIVED}/{node}"

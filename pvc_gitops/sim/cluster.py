@@ -18,6 +18,7 @@ from pvc_gitops.sim.ceph import Ceph, CephPort
 from pvc_gitops.sim.checkers import Checkers
 from pvc_gitops.sim.guard import SimGuard
 from pvc_gitops.sim.hardware import (
+    ArchivePort,
     Guests,
     HypervisorPort,
     Interfaces,
@@ -77,6 +78,7 @@ class SimNode:
     planner: Process | None
     mirror: Mirror
     notes: dict[str, Json]
+    archive: list[Json] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)  # on its disk, by path
     is_powered: bool = False
     is_up: bool = False  # booted
@@ -224,6 +226,7 @@ class SimCluster:
             jobs=process.jobs,
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
+            archive=ArchivePort(node.archive, process),
             logins=LoginsPort(node.files, process),
         )
 

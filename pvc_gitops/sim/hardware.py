@@ -265,3 +265,21 @@ class NotesPort:
     def put(self, key: str, value: Json) -> None:
         self.process.spend()
         self.notes[key] = dict(value)
+
+
+@dataclass(slots=True)
+class ArchivePort:
+    """The Archive port: the same disk."""
+
+    entries: list[Json]
+    process: Process
+
+    def last(self) -> int:
+        return self.entries[-1]["number"] if self.entries else 0
+
+    def append(self, entries: Sequence[Json]) -> None:
+        self.process.spend()
+        self.entries.extend(entries)
+
+    def read(self, first: int, last: int) -> Sequence[Json]:
+        return [entry for entry in self.entries if first <= entry["number"] <= last]

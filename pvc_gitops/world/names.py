@@ -13,6 +13,7 @@ FOUNDED: Final = (
 NODE_CONFIG: Final = "/etc/pvc/node.toml"
 MIRROR: Final = "/var/lib/pvc/mirror.git"
 NOTES: Final = "/var/lib/pvc/notes"
+LEDGER: Final = "/var/lib/pvc/ledger"
 # Of the system user that operators log in as (node-agent/sysusers.d).
 OPERATORS_GROUP: Final = "pvc"
 AUTHORIZED_KEYS: Final = "/var/lib/pvc/authorized_keys"  # sshd_config.d/20-pvc.conf names it

@@ -469,6 +469,22 @@ class Notes(Protocol):
         ...
 
 
+class Archive(Protocol):
+    """What this node keeps of the ledger for good, in the order of the entries' numbers."""
+
+    def last(self) -> int:
+        """The number of the last entry; 0 of an empty archive. Raises WorldError."""
+        ...
+
+    def append(self, entries: Sequence[Json]) -> None:
+        """Durable when it returns. An entry cut short by a power cut is dropped by the next reader."""
+        ...
+
+    def read(self, first: int, last: int) -> Sequence[Json]:
+        """The entries with these numbers that are here. Raises WorldError."""
+        ...
+
+
 class Logins(Protocol):
     """Who may log in to this node as the system user pvc."""
 
@@ -505,4 +521,5 @@ class World:
     jobs: Jobs
     journal: Journal
     notes: Notes
+    archive: Archive
     logins: Logins
