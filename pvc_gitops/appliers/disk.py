@@ -6,13 +6,13 @@ Nothing here deletes: a disk that goes lies in the trash (D6).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import assert_never
 
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes, unchecked
 from pvc_gitops.errors import ApplyError, PrereqError
 from pvc_gitops.model.inventory import ImageFacts
 from pvc_gitops.model.plan import Operation, Step
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 

@@ -7,7 +7,6 @@ functions of this file, whether a step runs or not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import assert_never
 
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes, unchecked
@@ -16,6 +15,7 @@ from pvc_gitops.model.codec import decode
 from pvc_gitops.model.plan import Step
 from pvc_gitops.model.records import Applied
 from pvc_gitops.model.spec import Network
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Bridge, DhcpConfig, DhcpHost, World
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.plan import Step
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 Progress = Callable[[float], None]

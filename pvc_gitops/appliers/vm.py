@@ -7,7 +7,7 @@ a step is done. Starting and stopping are in `controllers/guests.py`, the one me
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from pvc_gitops.appliers import network
@@ -20,6 +20,7 @@ from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.plan import Operation, Step
 from pvc_gitops.model.records import Applied, GuestPhase, PlacementRecord, Wanted
 from pvc_gitops.model.spec import Network, VirtualMachine
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment, World
 

@@ -7,7 +7,7 @@ it was killed. Nothing blocks: what may take long goes through `world.jobs`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from pvc_gitops.controllers import (
@@ -34,6 +34,7 @@ from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.model import paths
 from pvc_gitops.model.ids import VmName
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 BEATS_EVERY_S: Final = 2.0  # how often a coordinator looks at the others' counters

@@ -7,7 +7,7 @@ coordinator says how far its archive goes, and the leader drops nothing that one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers.records import read, typed, write
@@ -16,6 +16,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.ledger import Entry, LedgerHead
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 EVERY_S: Final = 60.0  # the store holds what came since
@@ -98,10 +99,8 @@ def newest_first(world: World) -> Iterator[Entry | None]:
         yield None
 
 
-def matches(entry: Entry, *, address: Address | None, since_s: int | None) -> bool:
-    """Is it about the address or a part of it, and not older?"""
-    if since_s is not None and entry.at_s < since_s:
-        return False
+def is_about(entry: Entry, address: Address | None) -> bool:
+    """Is it about the address or a part of it? Everything is about None."""
     return address is None or any(
         of == address or of.startswith(f"{address}/") for of in entry.addresses
     )

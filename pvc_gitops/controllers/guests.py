@@ -9,7 +9,7 @@ and started anew, never resumed: nobody knows what it has missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, assert_never
 
 from pvc_gitops.appliers import vm
@@ -36,6 +36,7 @@ from pvc_gitops.model.records import (
     Wanted,
 )
 from pvc_gitops.model.spec import VirtualMachine
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Domain, DomainFacts, World
 

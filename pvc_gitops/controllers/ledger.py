@@ -9,7 +9,7 @@ Two writers at once conflict on the head, and one of them looks again: no entry 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from statistics import median
 from typing import Final
 
@@ -21,7 +21,8 @@ from pvc_gitops.model.inventory import Spent
 from pvc_gitops.model.ledger import Cost, Entry, EntryKind, LedgerHead
 from pvc_gitops.model.plan import Operation, Step
 from pvc_gitops.model.records import Formation, StepResult, StepStatus
-from pvc_gitops.world.ports import Check, Delete, Leadership, Op, Store, World
+from pvc_gitops.model.values import dataclass
+from pvc_gitops.world.ports import Delete, Leadership, Op, Store, World
 
 HOUR_S: Final = 3600
 DAY_H: Final = 24  # the span of the budgets (D5)
@@ -29,6 +30,7 @@ DURATIONS_KEPT: Final = 9  # a median of nine forgets one outlier and yesterday'
 STEPS_AT_ONCE: Final = 50  # entries of one transaction: far below its limit in bytes
 TEXT_MAX: Final = 2000  # characters of one field: a result may quote a whole log
 KEPT_MAX: Final = 1000  # entries in the store; older ones are in the nodes' archives
+PRESSING: Final = 3  # times as many: then nobody is waited for
 TRIM_AT_ONCE: Final = 100
 _DESTROYS: Final[Mapping[str, str]] = {
     "vm": "vms",
@@ -267,17 +269,20 @@ def _step_note(
 
 
 def _trim(store: Store, lead: Leadership) -> None:
-    """Drop what every coordinator that archives has archived, when there is too much of it."""
+    """Drop what all archives have, when there is too much of it."""
     head = read(store, paths.LEDGER_HEAD, LedgerHead)
     if head is None or head.number - head.oldest < KEPT_MAX:
         return
-    archived = [
+    archived = sorted(
         int(stamped.value["number"])
         for stamped in store.read_children(paths.LEDGER_ARCHIVED).values()
-    ]
-    last = min(
-        min(archived, default=0), head.oldest + TRIM_AT_ONCE - 1, head.number - KEPT_MAX // 2
     )
+    if not archived:
+        return
+    # A coordinator that is away for long keeps nobody from working: then a majority's is enough.
+    is_pressing = head.number - head.oldest >= KEPT_MAX * PRESSING
+    safe = archived[(len(archived) - 1) // 2] if is_pressing else archived[0]
+    last = min(safe, head.oldest + TRIM_AT_ONCE - 1, head.number - KEPT_MAX // 2)
     doomed: list[Op] = []
     for number in range(head.oldest, last + 1):
         stamped = store.read(paths.ledger_entry(number))
@@ -287,8 +292,3 @@ def _trim(store: Store, lead: Leadership) -> None:
         return
     kept = replace(head, oldest=last + 1)
     store.commit((*lead.checks, *doomed, put(paths.LEDGER_HEAD, kept, head.version)))
-
-
-def checked(head: LedgerHead) -> Check:
-    """For a transaction that must not pass an entry that it has not seen."""
-    return Check(path=paths.LEDGER_HEAD, version=head.version)

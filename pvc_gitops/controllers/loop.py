@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from pvc_gitops.errors import InvariantViolation
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 M = TypeVar("M")

@@ -7,7 +7,7 @@ absence is never evidence (D5), but a bridge can be made again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pvc_gitops.appliers import network
 from pvc_gitops.controllers.view import View
@@ -15,6 +15,7 @@ from pvc_gitops.errors import LinkError
 from pvc_gitops.model.document import Spec
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Bridge, DhcpConfig, DhcpHost, Neighbour, World
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from pvc_gitops.controllers import blobs, ledger, slices, source, storage
@@ -38,6 +38,7 @@ from pvc_gitops.model.records import (
     Target,
 )
 from pvc_gitops.model.spec import Node, NodeRole
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.planner import PLANNER_VERSION, POLICY, plan
 from pvc_gitops.planner.remaining import remaining_differs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers.records import write
@@ -16,6 +16,7 @@ from pvc_gitops.model.inventory import (
     NodeFacts,
     NodeState,
 )
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 REPORT_EVERY_S: Final = 10.0

@@ -11,7 +11,7 @@ it has to wait. So `follow` never blocks, and only the deciding thread touches w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
@@ -39,6 +39,7 @@ from pvc_gitops.model.records import (
     StepStatus,
     Target,
 )
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import World
 from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
@@ -312,6 +313,25 @@ def _applied(question: Question, world: World, recall: Recall) -> Iterator[Said]
             result=_last_result(world, of, applied),
         )
     )
+
+
+def _history(question: Question, world: World, recall: Recall) -> Iterator[Said]:
+    """The ledger, from the store and this node's archive, a piece a tick."""
+    del recall
+    args = question.args
+    address = args.get("address")
+    limit = min(int(args.get("limit", archive.LIMIT_MAX)), archive.LIMIT_MAX)
+    since_s, until_s = args.get("since_s"), args.get("until_s")
+    found: list[Entry] = []
+    for entry in archive.newest_first(world):
+        if entry is None:
+            yield None
+            continue
+        if len(found) >= limit or (since_s is not None and entry.at_s < since_s):
+            break
+        if (until_s is None or entry.at_s <= until_s) and archive.is_about(entry, address):
+            found.append(entry)
+    yield Value(value=found)
 
 
 def _last_result(world: World, of: Address, applied: Applied | None) -> StepResult | None:

@@ -9,7 +9,7 @@ any more does not begin; one that has begun is finished.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from pvc_gitops.appliers.outcome import Applier, Outcome, Writes
@@ -47,6 +47,7 @@ from pvc_gitops.model.records import (
     StepStatus,
     Target,
 )
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import Check, Create, Delete, Op, Put, World
 
 # Imports and clones share one Ceph cluster and one network card: more at once finish no sooner.

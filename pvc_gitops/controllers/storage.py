@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.errors import PoolError
 from pvc_gitops.model.ids import PoolName
 from pvc_gitops.model.inventory import StorageFacts
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
 
 JOB: Final = "storage"

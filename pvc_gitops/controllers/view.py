@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pvc_gitops.controllers.records import read, read_all, typed
 from pvc_gitops.errors import HypervisorError, LinkError
@@ -19,6 +18,7 @@ from pvc_gitops.model.records import (
     Target,
 )
 from pvc_gitops.model.spec import Cluster, Node
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import Bridge, DhcpConfig, DomainFacts, World
 
 

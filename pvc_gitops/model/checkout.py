@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.values import dataclass
 
 FILES_NAMED_MAX = 3  # more would scroll the command that helps out of sight
 EXIT_REFUSED = 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.document import FieldPath, Kind
+from pvc_gitops.model.values import dataclass
 
 
 class Disposition(StrEnum):

@@ -4,9 +4,10 @@ end (DESIGN D11). They stand under `/pvc/intents/<id>`."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
+
+from pvc_gitops.model.values import dataclass
 
 IntentId = NewType("IntentId", str)
 

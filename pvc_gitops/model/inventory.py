@@ -8,12 +8,13 @@ over the same observations give the same plan id (DESIGN D1).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
 from pvc_gitops.model.intents import Intent, IntentId
 from pvc_gitops.model.records import Applied, Claim, Lease, PlacementRecord
+from pvc_gitops.model.values import dataclass
 
 
 class NodeState(StrEnum):

@@ -8,12 +8,12 @@ planner writes them, by compare-and-set on the head; old ones go to an archive.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.codec import canonical, encode
 from pvc_gitops.model.ids import Address, CommitId, PlanId
 from pvc_gitops.model.records import digest_of
+from pvc_gitops.model.values import dataclass
 
 
 class EntryKind(StrEnum):

@@ -8,13 +8,13 @@ merge and its approval are recognised as the same change (DESIGN D18).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.document import Place, Value
 from pvc_gitops.model.fields import Disposition
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, VmName
 from pvc_gitops.model.records import Applied
+from pvc_gitops.model.values import dataclass
 
 
 class Action(StrEnum):

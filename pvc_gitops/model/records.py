@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.ids import Address, CommitId, Generation, Mac, NodeName, PlanId
+from pvc_gitops.model.values import dataclass
 
 
 class Phase(StrEnum):

@@ -11,12 +11,12 @@ spec:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from pvc_gitops.model.document import Place
 from pvc_gitops.model.ids import Address
+from pvc_gitops.model.values import dataclass
 
 
 class Word(StrEnum):

@@ -8,7 +8,6 @@ published, on every node before its slice is taken up, in every test.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName
@@ -16,6 +15,7 @@ from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Action, CapacityVerdict, Loss, Operation, Plan, Step
 from pvc_gitops.model.records import Applied, Phase, Wanted
 from pvc_gitops.model.spec import Cluster, Group, Node, NodeRole, VirtualMachine
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler import capacity as reserve
 
 _DESTROYING = frozenset(

@@ -8,7 +8,6 @@ proceeds. A field of disposition `create` is never drift: what the object was ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind, Spec, Value
@@ -16,6 +15,7 @@ from pvc_gitops.model.fields import Disposition, Fields
 from pvc_gitops.model.plan import Cause, FieldChange, ItemKind
 from pvc_gitops.model.records import Applied
 from pvc_gitops.model.units import size_mib
+from pvc_gitops.model.values import dataclass
 
 # From cheap to costly. CREATE costs nothing now; IMMUTABLE is never done.
 _COST: Final = (

@@ -4,11 +4,11 @@ it. Estimates were seen in a lab of three nodes on one machine; disks and networ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from pvc_gitops.model.plan import Operation as O  # noqa: N817  a table is read by its columns
+from pvc_gitops.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

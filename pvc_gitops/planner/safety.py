@@ -4,13 +4,13 @@ or None; nothing else lives here."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from pvc_gitops.model.document import DOCUMENT_KINDS, Kind
 from pvc_gitops.model.ids import Address, VmName
 from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.plan import ItemKind, Operation, Step
 from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 
 # A node that never joined, or left without guests, hides nothing.

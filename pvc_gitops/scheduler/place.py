@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.model.ids import NodeName, VmName
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.fit import FitFailure, fit, sentence
 

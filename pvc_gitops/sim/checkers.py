@@ -7,9 +7,10 @@ is written. What must hold at rest is asked at the end of a `settle`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pvc_gitops.model import paths
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.world.ports import Check, Create, Domain, Op, Put, Stamped
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pvc_gitops.errors import RepoError
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.process import Process
 from pvc_gitops.world.ports import CommitInfo
 

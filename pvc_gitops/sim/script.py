@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from pvc_gitops.errors import UsageError
+from pvc_gitops.model.values import dataclass
 
 SETTLE_MAX_S: Final = 3600.0
 _WORD: Final = re.compile(r"\S+")

@@ -8,7 +8,7 @@ only when asked for: a good repository never needs most of them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # libyaml's binding, not in the stubs
@@ -29,6 +29,7 @@ from yaml.reader import ReaderError
 
 from pvc_gitops.model.document import Value
 from pvc_gitops.model.tree import DOCUMENT_BYTES_MAX
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.scalars import Resolver
 
 DEPTH_MAX: Final = 32  # the deepest field of any kind is at 6

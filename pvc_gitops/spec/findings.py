@@ -8,11 +8,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Value
 from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.documents import Spot, Spots, decode, lines_of, parse
 from pvc_gitops.spec.places import field_spots
 from pvc_gitops.spec.scalars import Ambiguous, Resolver

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pvc_gitops.model.document import DOCUMENT_KINDS, Kind
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.schema_files import modeline, schema_files, schema_name
 
 NODES_MAX = 9  # of a new repository; more are added with `pvc new node`

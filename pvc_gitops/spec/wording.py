@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pvc_gitops.model.document import Value
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.documents import RawPath
 from pvc_gitops.spec.findings import meant, shown
 from pvc_gitops.spec.scalars import Ambiguous

@@ -9,11 +9,11 @@ StoreError, for example, from every method of Store. Nothing here decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
+from pvc_gitops.model.values import dataclass
 
 Json = Mapping[str, Any]
 

@@ -23,6 +23,8 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
     plan         {id}                   Plan
     results      {id}                   {step: StepResult}
     applied      {address}              {applied, placement, claim, result}: any may be null
+    history      {limit, since_s, until_s, address}: all may be left out
+                                        [Entry], the newest first
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
     follow       {commit, timeout_s}    events {plan, step, status, ...} until that commit is applied, a
                                         step failed for good, or the time is over; {outcome, plan}
@@ -32,7 +34,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pvc_gitops.model.ids import NodeName, VmName
@@ -46,6 +47,7 @@ from pvc_gitops.model.records import (
     StepResult,
     Target,
 )
+from pvc_gitops.model.values import dataclass
 
 PROTOCOL: Final = 1
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024  # an inventory of 10,000 guests is about 20 MiB

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyrage
 
 from pvc_gitops.errors import UsageError
+from pvc_gitops.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

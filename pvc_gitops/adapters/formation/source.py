@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from pvc_gitops.adapters.git.mirror import HOME, Mirror
 from pvc_gitops.errors import RepoError, UsageError
 from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.names import MIRROR
 
 KNOWN_HOSTS: Final = f"{HOME}/.ssh/known_hosts"

@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pygit2
 from pygit2.enums import ConfigLevel, CredentialType, Option
+
+from pvc_gitops.model.values import dataclass
 
 LINE: Final = "{}\n"
 # Pages of a pack that libgit2 is still writing; a killed fetch leaves them behind.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
 
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

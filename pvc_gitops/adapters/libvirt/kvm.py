@@ -11,11 +11,12 @@ import json
 import os
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from pvc_gitops.adapters.libvirt.xml import KVM, TCG
+from pvc_gitops.model.values import dataclass
 
 DEVICE: Final = "/dev/kvm"
 ANSWER: Final = Path("/run/pvc/acceleration.json")  # /run: kept for this boot and no longer

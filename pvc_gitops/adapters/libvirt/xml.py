@@ -9,12 +9,12 @@ whose devices are in order of their names.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree as ET
 
 from pvc_gitops.adapters.libvirt import slots
 from pvc_gitops.model.ids import Mac
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import Stamped
 
 RELIST_S: Final = 60.0  # a lost watch is noticed at the latest then (DESIGN section 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
@@ -20,6 +20,7 @@ from pvc_gitops.model.plan import (
 )
 from pvc_gitops.model.records import Applied, DiskRef, Phase, Wanted
 from pvc_gitops.model.spec import RunState, VirtualMachine
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, Difference, Held, field_changes, shown
 from pvc_gitops.planner.draft import Draft

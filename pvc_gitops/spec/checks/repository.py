@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
 from pvc_gitops.model.ids import Address, address
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.findings import Finding
 
 CORE_NETWORKS = ("upstream", "cluster", "storage")
