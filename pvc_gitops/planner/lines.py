@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.model.document import Kind, Place, Spec
@@ -25,6 +24,7 @@ from pvc_gitops.model.plan import (
     ReportItem,
     Summary,
 )
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.diff import RESTARTING, shown
 
 VERDICTS: Final[Mapping[CapacityVerdict, str]] = {
@@ -61,6 +61,7 @@ class Row:
     remark: str  # why, where no place says so
     nodes: tuple[str, ...]  # where new guests go
     downtime_s: float
+    places: tuple[Place, ...]  # that ask for it, of all its objects
 
     @property
     def title(self) -> str:
@@ -98,20 +99,28 @@ def rows(plan: Plan, *, without: frozenset[Address] = frozenset()) -> tuple[Row,
     """The changes, in order of address; `without` names those that are left out."""
     where = {f"{Kind.VM}/{choice.vm}": choice.node for choice in plan.placement}
     pending = {item.address for item in plan.report if item.code == "restart-pending"}
-    folded: dict[_Said, list[Address]] = {}
+    folded: dict[_Said, list[Change]] = {}
     for change in plan.changes:
         if change.address not in without:
-            folded.setdefault(_said(change, pending), []).append(change.address)
+            folded.setdefault(_said(change, pending), []).append(change)
     return tuple(
         Row(
             actions=said.actions,
-            addresses=tuple(addresses),
+            addresses=tuple(each.address for each in same),
             details=said.details,
             remark=said.remark,
-            nodes=tuple(sorted({str(where[each]) for each in addresses if each in where})),
+            nodes=tuple(sorted({str(where[e.address]) for e in same if e.address in where})),
             downtime_s=said.downtime_s,
+            places=tuple(
+                dict.fromkeys(
+                    cause.place
+                    for each in same
+                    for cause in each.because
+                    if cause.place is not None
+                )
+            ),
         )
-        for said, addresses in folded.items()
+        for said, same in folded.items()
     )
 
 
@@ -305,7 +314,7 @@ def margin(plan: Plan) -> str:
     bad = [loss for loss in plan.capacity if loss.verdict is not CapacityVerdict.HOLDS]
     if bad:
         return "; ".join(
-            f"without {loss.node}: "
+            f"without {loss.label}: "
             + (
                 f"{', '.join(loss.homeless[:3])} without a place"
                 if loss.verdict is CapacityVerdict.FAILS
@@ -314,7 +323,7 @@ def margin(plan: Plan) -> str:
             for loss in bad
         )
     tightest = min(plan.capacity, key=lambda loss: (loss.spare_mib, loss.node))
-    return f"holds; tightest without {tightest.node}: {size(tightest.spare_mib)} to spare"
+    return f"holds; tightest without {tightest.label}: {size(tightest.spare_mib)} to spare"
 
 
 def size(mib: int) -> str:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.plan import Action, ItemKind, Plan
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner import lines
 from pvc_gitops.planner.lines import last_line, seconds
 
