@@ -159,6 +159,29 @@ def group(name: str, policy: str, repo: Path) -> None:
 @new.command()
 @click.argument("name")
 @click.option(
+    "--allow",
+    multiple=True,
+    default=["Sun 02:00-04:00"],
+    show_default=True,
+    help="Days and hours in which it is open; can be given again.",
+)
+@click.option("--timezone", default="UTC", show_default=True, help="For example Europe/Berlin.")
+@_repo_option
+def window(name: str, allow: tuple[str, ...], timezone: str, repo: Path) -> None:
+    """When what disturbs guests may begin."""
+    from pvc_gitops.spec import scaffold
+
+    _write(
+        repo,
+        Kind.WINDOW,
+        name,
+        lambda _: scaffold.window(name, allow=allow, timezone=timezone),
+    )
+
+
+@new.command()
+@click.argument("name")
+@click.option(
     "--role",
     type=click.Choice(["coordinator", "hypervisor"]),
     default="hypervisor",

@@ -33,8 +33,10 @@ class Kind(StrEnum):
     NETWORK = "network"
     VM = "vm"
     GROUP = "group"
+    WINDOW = "window"
     SECRET = "secret"  # noqa: S105  a kind, not a password
     OPERATOR = "operator"
+    ROLE = "role"
 
 
 # kind as written in documents, and the folder that holds it ("" is the top).
@@ -48,8 +50,10 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         Kind.NETWORK: ("Network", "networks"),
         Kind.VM: ("VirtualMachine", "vms"),
         Kind.GROUP: ("PlacementGroup", "groups"),
+        Kind.WINDOW: ("MaintenanceWindow", "windows"),
         Kind.SECRET: ("Secret", "secrets"),
         Kind.OPERATOR: ("Operator", "operators"),
+        Kind.ROLE: ("Role", "roles"),
     }
 )
 

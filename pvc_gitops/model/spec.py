@@ -73,7 +73,9 @@ class Cluster:
     source_path: str
     poll_s: float
     apply_mode: str  # auto, manual
+    windows: tuple[str, ...]  # MaintenanceWindows that hold for all that has none of its own
     max_destroy: DestroyBudget
+    drift: Mapping[str, str]  # kind -> heal, report
     lease_s: float
     fence_delay_s: float
     admission: str  # enforce, warn, none
@@ -106,7 +108,9 @@ class Cluster:
             source_path=source["path"],
             poll_s=duration_s(source["poll"]),
             apply_mode=apply["mode"],
+            windows=tuple(apply["windows"]),
             max_destroy=DestroyBudget(**apply["max_destroy"]),
+            drift=MappingProxyType(dict(spec.get("drift", {}))),  # none in a record of before
             lease_s=duration_s(ha["lease"]),
             fence_delay_s=duration_s(ha["fence_delay"]),
             admission=ha["admission"],
@@ -385,6 +389,7 @@ class VirtualMachine:
     ha: Ha
     migration_method: str  # live, shutdown, none
     reboot_for_changes: str  # never, window, now
+    window: str | None  # its MaintenanceWindow; None: the cluster's
     stop_timeout_s: float
     is_protected: bool
 
@@ -411,6 +416,7 @@ class VirtualMachine:
             ha=Ha(restart=ha["restart"], relocate=ha["relocate"], tier=ha["tier"]),
             migration_method=spec["migration"]["method"],
             reboot_for_changes=spec["reboot_for_changes"],
+            window=spec.get("window"),
             stop_timeout_s=duration_s(spec["stop_timeout"]),
             is_protected=spec["protect"],
         )

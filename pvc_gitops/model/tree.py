@@ -27,7 +27,7 @@ ENTRIES_MAX: Final = 50_000  # five times the largest cluster of DESIGN section 
 
 # Folders that hold documents of kinds that this release does not know yet: read, so that their
 # documents can be refused with a reason instead of being passed over in silence.
-FUTURE_FOLDERS: Final = frozenset({"profiles", "sets", "templates", "windows", "policies", "roles"})
+FUTURE_FOLDERS: Final = frozenset({"profiles", "sets", "templates", "policies"})
 # Folders of files that documents refer to by name. They are not documents.
 FILE_FOLDERS: Final = {
     "userdata": USERDATA_BYTES_MAX,

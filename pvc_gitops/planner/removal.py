@@ -27,8 +27,10 @@ _ORDER: Final = (
     Kind.POOL,
     Kind.NETWORK,
     Kind.GROUP,
+    Kind.WINDOW,
     Kind.NODE,
     Kind.OPERATOR,
+    Kind.ROLE,
     Kind.CLUSTER,
     Kind.SECRET,
 )

@@ -154,9 +154,7 @@ _FUTURE: Final[Mapping[str, str]] = MappingProxyType(
         "profiles": "profiles are not resolved yet",
         "sets": "sets of guests are not resolved yet",
         "templates": "templates are not resolved yet",
-        "windows": "maintenance windows are not kept yet",
         "policies": "policies are not carried out yet",
-        "roles": "roles are not enforced yet",
         "transitions.yaml": "transitions are not read yet",
     }
 )

@@ -61,7 +61,8 @@ def vm(
         )
         text += "".join(f"    - {{network: {quoted(network)}}}\n" for network in networks)
     text += (
-        "  reboot_for_changes: never  # or now: what needs a reboot waits until somebody stops it\n"
+        "  # What needs a reboot waits until somebody restarts it; now: at once; window: see windows/.\n"
+        "  reboot_for_changes: never\n"
     )
     return text
 
@@ -114,6 +115,17 @@ def group(name: str, *, policy: str) -> str:
         + f"spec:\n  policy: {policy}\n"
         + "  # true: a guest rather stays down than breaks it. Guests join with placement.groups.\n"
         + "  strict: false\n"
+    )
+
+
+def window(name: str, *, allow: Sequence[str], timezone: str) -> str:
+    """A maintenance window."""
+    rules = ", ".join(f'"{rule}"' for rule in allow)
+    return (
+        head(Kind.WINDOW, name)
+        + "spec:\n  # Or Mon-Fri 22:00-04:00, daily, 2026-12-24, 2026-12-20..2027-01-03.\n"
+        + f"  allow: [{rules}]\n  deny: []  # wins over allow\n"
+        + f"  timezone: {timezone}  # of the clock that the hours are read from\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Objects that are nothing but a record: cluster, node, group, secret, operator."""
+"""Objects that are nothing but a record: cluster, node, group, window, secret, operator, role."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.records import record_of, sealed
 from pvc_gitops.planner.steps.common import created, is_hindered, is_same, keep, settle, updated
 
-KINDS: Final = (Kind.SECRET, Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.OPERATOR)
+KINDS: Final = (Kind.SECRET, Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.WINDOW, Kind.OPERATOR, Kind.ROLE)
 
 
 def plan_record(context: Context, draft: Draft, doc: Document) -> None:

@@ -20,6 +20,7 @@ from pvc_gitops.spec.checks.people import operator_findings
 from pvc_gitops.spec.checks.references import reference_findings
 from pvc_gitops.spec.checks.repository import Repository
 from pvc_gitops.spec.checks.storage import storage_findings
+from pvc_gitops.spec.checks.windows import window_findings
 from pvc_gitops.spec.findings import Finding, located
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     storage_findings,
     guest_findings,
     group_findings,
+    window_findings,
     operator_findings,
 )
 

@@ -36,7 +36,6 @@ def guest_findings(repository: Repository) -> Iterator[Finding]:
                 yield from addresses.findings(guest, path, nic)
             if nic["mac"] != "auto":
                 yield from macs.take(nic["mac"], guest, (*path, "mac"))
-    yield from _cluster_windows(repository)
 
 
 class _Addresses:
@@ -79,7 +78,6 @@ def _unsupported(guest: Document) -> Iterator[Finding]:
     for key, words in (
         ("profile", "profiles are not resolved yet"),
         ("userdata", "userdata is not handed to guests yet"),
-        ("window", "maintenance windows are not kept yet"),
     ):
         if key in guest.spec:
             yield Finding(
@@ -90,27 +88,6 @@ def _unsupported(guest: Document) -> Iterator[Finding]:
                 hint=f"remove {key}",
                 at_key=True,
             )
-    if guest.spec["reboot_for_changes"] == "window":
-        yield Finding(
-            document=guest,
-            path=("reboot_for_changes",),
-            code="not-supported-yet",
-            message="maintenance windows are not kept yet by this release",
-            hint="write never or now",
-        )
-
-
-def _cluster_windows(repository: Repository) -> Iterator[Finding]:
-    cluster = repository.cluster
-    if cluster is not None and cluster.spec["apply"]["windows"]:
-        yield Finding(
-            document=cluster,
-            path=("apply", "windows"),
-            code="not-supported-yet",
-            message="maintenance windows are not kept yet by this release",
-            hint="remove windows",
-            at_key=True,
-        )
 
 
 def _absent(guest: Document, path: FieldPath, name: str) -> Iterator[Finding]:

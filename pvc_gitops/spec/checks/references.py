@@ -10,7 +10,7 @@ from pvc_gitops.spec.checks.repository import Repository
 from pvc_gitops.spec.fields import references
 from pvc_gitops.spec.findings import NAMES_SHOWN_MAX, Finding, meant
 
-KIND_WORDS: Final = {Kind.VM: "guest", Kind.GROUP: "placement group"}
+KIND_WORDS: Final = {Kind.VM: "guest", Kind.GROUP: "placement group", Kind.WINDOW: "window"}
 
 
 def reference_findings(repository: Repository) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from pvc_gitops.spec.source.parts import Schema, document
 @cache
 def schemas() -> Mapping[Kind, Schema]:
     """The complete schema of every kind. Treat as read-only."""
-    from pvc_gitops.spec.source import cluster, network, node, people, storage, vm
+    from pvc_gitops.spec.source import cluster, network, node, people, storage, vm, window
 
     specs = {
         Kind.CLUSTER: cluster.CLUSTER,
@@ -28,8 +28,10 @@ def schemas() -> Mapping[Kind, Schema]:
         Kind.NETWORK: network.NETWORK,
         Kind.VM: vm.VIRTUAL_MACHINE,
         Kind.GROUP: vm.PLACEMENT_GROUP,
+        Kind.WINDOW: window.MAINTENANCE_WINDOW,
         Kind.SECRET: people.SECRET,
         Kind.OPERATOR: people.OPERATOR,
+        Kind.ROLE: people.ROLE,
     }
     return MappingProxyType(
         {

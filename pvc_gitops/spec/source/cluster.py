@@ -12,7 +12,6 @@ from pvc_gitops.spec.source.parts import (
     ip,
     ipv4,
     ipv4_subnet,
-    name,
     number,
     record,
     reference,
@@ -70,6 +69,10 @@ def _budget(what: str, default: int) -> dict[str, object]:
                  default=default)  # fmt: skip
 
 
+def _policy(what: str, default: str) -> dict[str, object]:
+    return choice(what, {"heal": "made as applied again", "report": "shown"}, default=default)
+
+
 _APPLY: Final = record(
     "How changes come into force.",
     {
@@ -77,7 +80,8 @@ _APPLY: Final = record(
                        {"auto": "its plan is applied",
                         "manual": "its plan waits for `pvc approve`"}, default="auto"),
         "windows": rows("Maintenance windows outside of which nothing disruptive begins.",
-                        name("The name of a MaintenanceWindow.", "db-night"), most=20),
+                        reference(Kind.WINDOW, "One MaintenanceWindow.", "db-night"), most=20,
+                        unique=True),
         "max_destroy": record(
             "How many deletions one commit may cause; more is BLOCKED.",
             {
@@ -97,6 +101,19 @@ _APPLY: Final = record(
                 "migrations": _budget("migrations", 50),
             },
         ),
+    },
+)  # fmt: skip
+
+# Keys are kinds that can be healed; what a machine has is only ever reported.
+_DRIFT: Final = record(
+    "What happens where live differs from what was applied, and nobody's wish explains it. heal: it is "
+    "made as applied again; report: it is shown.",
+    {
+        "vm": _policy("A guest's devices and size.", "heal"),
+        "network": _policy("Bridges and addresses of a guest network on a node.", "heal"),
+        "pool": _policy("Copies of a pool. Putting them back moves data.", "report"),
+        "image": _policy("An imported image that is gone.", "heal"),
+        "volume": _policy("The size of a volume; one that is larger is only reported.", "heal"),
     },
 )  # fmt: skip
 
@@ -158,6 +175,7 @@ CLUSTER: Final = record(
                                              pattern="^[A-Za-z0-9:.-]+$"), most=10)}),
         "source": _SOURCE,
         "apply": _APPLY,
+        "drift": _DRIFT,
         "ha": _HA,
         "scheduling": record(
             "Where guests are placed.",

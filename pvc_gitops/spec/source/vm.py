@@ -186,7 +186,8 @@ VIRTUAL_MACHINE: Final = record(
                                      {"never": "only when somebody stops it",
                                       "window": "in its maintenance window", "now": "at once"},
                                      default="never"),
-        "window": name("Its MaintenanceWindow.", "db-night"),
+        "window": reference(Kind.WINDOW, "Its MaintenanceWindow. Without one, the windows of the "
+                            "cluster.", "db-night"),
         "stop_timeout": duration("How long an orderly stop may take before it is forced.", "180s",
                                  default="180s"),
         "protect": flag("Refuse every plan that would delete it.", default=False),
