@@ -73,6 +73,9 @@ class PlanPolicy:
 
     planner_version: str
     rebalance: bool = False  # look for moves that spread the guests better
+    # What the commit before says of budgets, windows, admission and trash (`planner.rules`): a commit
+    # is not judged by its own. None: it says the same, or there is none before it.
+    rules: Mapping[str, Value] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

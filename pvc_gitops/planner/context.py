@@ -13,6 +13,7 @@ from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeSt
 from pvc_gitops.model.plan import Operation, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
+from pvc_gitops.planner.rules import cluster_under
 
 _TAKING_AWAY = frozenset(
     {
@@ -40,7 +41,8 @@ class Context:
 
     @cached_property
     def cluster(self) -> Cluster:
-        return self.spec.cluster
+        """As the commit before lets it be judged; what it wants for itself is in its document."""
+        return cluster_under(self.spec, self.policy.rules)
 
     @cached_property
     def nodes(self) -> Mapping[NodeName, Node]:
