@@ -35,7 +35,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
     store, inv = world.store, observed.inventory
     quorum = store.quorum()
     seen = {NodeName(n): s for n, s in read_all(store, paths.SEEN, SourceSeen).items()}
-    results = {} if observed.plan is None else slices.read_results(store, observed.plan.id)
+    results = observed.results
     left, failed = _steps(observed, results)
     accepted = read(store, paths.ACCEPTED, Accepted)
     return Status(
