@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pvc_gitops.model.ids import GroupName, NodeName, VmName
+from pvc_gitops.model.spec import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,8 @@ class Host:
     name: NodeName
     memory_mib: int
     vcpus: float
+    vfs: int = 0  # virtual functions of its network cards
+    load: float = 0.0  # as it reports it; only ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,9 @@ class Guest:
     groups: tuple[GroupName, ...]
     tier: int
     must_survive: bool  # counts in N-1
+    vfs: int = 0
+    is_running: bool = True  # git wants it to run, or to be left as it is
+    strategy: Strategy | None = None  # None: the cluster's
 
     @property
     def is_free(self) -> bool:
@@ -60,6 +66,9 @@ class Board:
         self.rules = rules
         self.free_mib = {name: host.memory_mib for name, host in self.hosts.items()}
         self.free_vcpus = {name: host.vcpus for name, host in self.hosts.items()}
+        self.free_vfs = {name: host.vfs for name, host in self.hosts.items()}
+        self.idle_mib = dict.fromkeys(self.hosts, 0)  # of guests there that do not run
+        self.guests = dict.fromkeys(self.hosts, 0)
         self.group_nodes: dict[GroupName, dict[NodeName, int]] = {}
         # Ascending by free memory; among equals descending by name, so that reading from the end
         # gives the most free memory first and then the first name.
@@ -70,6 +79,8 @@ class Board:
         other = Board.__new__(Board)
         other.hosts, other.rules, other._rank = self.hosts, self.rules, self._rank  # noqa: SLF001
         other.free_mib, other.free_vcpus = dict(self.free_mib), dict(self.free_vcpus)
+        other.free_vfs, other.idle_mib = dict(self.free_vfs), dict(self.idle_mib)
+        other.guests = dict(self.guests)
         other.group_nodes = {name: dict(nodes) for name, nodes in self.group_nodes.items()}
         other.by_free = list(self.by_free)
         return other
@@ -83,7 +94,8 @@ class Board:
     def remove_host(self, node: NodeName) -> None:
         """As if the node were gone. Its guests stay counted in their groups nowhere."""
         del self.by_free[bisect_left(self.by_free, self._key(node))]
-        del self.free_mib[node], self.free_vcpus[node]
+        del self.free_mib[node], self.free_vcpus[node], self.free_vfs[node]
+        del self.idle_mib[node], self.guests[node]
         for nodes in self.group_nodes.values():
             nodes.pop(node, None)
 
@@ -101,6 +113,10 @@ class Board:
         del self.by_free[bisect_left(self.by_free, self._key(node))]
         self.free_mib[node] -= sign * guest.memory_mib
         self.free_vcpus[node] -= sign * guest.vcpus
+        self.free_vfs[node] -= sign * guest.vfs
+        self.guests[node] += sign
+        if not guest.is_running:
+            self.idle_mib[node] += sign * guest.memory_mib
         insort(self.by_free, self._key(node))
         for group in guest.groups:
             nodes = self.group_nodes.setdefault(group, {})

@@ -34,13 +34,22 @@ def reserve_mib(node: Node, memory_mib: int, cluster: Cluster) -> int:
     return SYSTEM_MIB + coordinator + osds
 
 
-def host(node: Node, reported: Hardware | None, cluster: Cluster) -> Host:
-    """The smaller of what is declared and what the machine reports, less the reserve."""
+def host(
+    node: Node, reported: Hardware | None, cluster: Cluster, *, load: float | None = None
+) -> Host:
+    """The smaller of what is declared and what the machine reports, less the reserve. `load`: as it
+    was reported; a node that reports none counts as idle."""
     memory_mib, cpus = node.memory_mib, node.cpus
     if reported is not None:
         memory_mib, cpus = min(memory_mib, reported.memory_mib), min(cpus, reported.cpus)
     usable = max(0, memory_mib - reserve_mib(node, memory_mib, cluster))
-    return Host(name=node.name, memory_mib=usable, vcpus=cpus * cluster.vcpu_ratio)
+    return Host(
+        name=node.name,
+        memory_mib=usable,
+        vcpus=cpus * cluster.vcpu_ratio,
+        vfs=node.vfs,
+        load=0.0 if load is None else load,
+    )
 
 
 def guest_mib(vm: VirtualMachine) -> int:

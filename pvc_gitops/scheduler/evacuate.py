@@ -1,99 +1,120 @@
-"""N-1: would every guest that must survive find a place if one node died?
+"""N-1: would every guest that must survive find a place if one node died, or several at once?
 
-Answered by trying: best-fit decreasing on a copy of the board gives a certificate. Where that fails, a
-bound (volume, biggest item, strict groups) refutes; what neither proves is unknown, and counts as not
-holding. Guests and hosts are taken in an order that does not depend on the process.
+Asked of `pack`, the division that recovery carries out as well: what is proven here is what is done
+there. A verdict is for a board as it stands; which boards a plan passes through is the planner's
+knowledge (`planner.survival`). Whoever leaves room or asks for less keeps every certificate, so that a
+board proven with the most that each guest may ask proves all boards below it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations, islice
+from math import comb
+from typing import Final
 
-from pvc_gitops.model.ids import GroupName, NodeName, VmName
-from pvc_gitops.model.plan import CapacityVerdict, Loss
+from pvc_gitops.model.ids import NodeName, VmName
+from pvc_gitops.model.plan import Bound, CapacityVerdict, Loss
 from pvc_gitops.scheduler.board import Board, Guest
-from pvc_gitops.scheduler.fit import fit
-from pvc_gitops.scheduler.place import in_order
+from pvc_gitops.scheduler.pack import pack
+
+# Pairs of 60 nodes, triples of 22. More are looked at in order of what they carry, and the rest is
+# said to be unknown.
+SUBSETS_MAX: Final = 1_800
+
+Certificates = Mapping[tuple[NodeName, ...], Mapping[VmName, NodeName]]
 
 
-def losses(board: Board, guests: Mapping[NodeName, Sequence[Guest]]) -> tuple[Loss, ...]:
-    """The verdict for the loss of every host, by name. `guests`: who is where, as on the board."""
-    return tuple(loss(board, node, guests.get(node, ())) for node in board.hosts)
+def losses(
+    board: Board,
+    guests: Mapping[NodeName, Sequence[Guest]],
+    *,
+    tolerate: int = 1,
+    last: Iterable[Loss] = (),
+) -> tuple[Loss, ...]:
+    """The verdict for the loss of every `tolerate` hosts, by name; () where none must be survived.
+
+    Args:
+        board: hosts and who is on them.
+        guests: the same by host.
+        tolerate: how many hosts are lost at once. More than there are: all of them.
+        last: earlier answers; their certificates are tried first.
+    """
+    known: Certificates = {each.lost: each.certificate for each in last if each.certificate}
+    size = min(tolerate, len(board.hosts))
+    if size == 0:
+        return ()
+    examined = tuple(
+        loss(board, lost, guests, last=known.get(lost)) for lost in _subsets(board, guests, size)
+    )
+    left = comb(len(board.hosts), size) - len(examined)
+    return examined if left <= 0 else (*examined, _not_examined(board, size, left))
 
 
-def loss(board: Board, lost: NodeName, guests: Sequence[Guest]) -> Loss:
-    """The verdict for the loss of one host."""
+def loss(
+    board: Board,
+    lost: tuple[NodeName, ...],
+    guests: Mapping[NodeName, Sequence[Guest]],
+    *,
+    last: Mapping[VmName, NodeName] | None = None,
+) -> Loss:
+    """The verdict for the loss of these hosts at once."""
     survivors = board.copy()
-    survivors.remove_host(lost)
-    free_mib = sum(max(0, free) for free in survivors.free_mib.values())
-    largest_mib = max(survivors.free_mib.values(), default=0)
-    demand = in_order(guest for guest in guests if guest.must_survive)
-    needed_mib = sum(guest.memory_mib for guest in demand)
-    missing_mib = _missing_mib(survivors, demand, free_mib, largest_mib)
-    certificate: dict[VmName, NodeName] = {}
-    homeless: list[VmName] = []
-    for guest in demand:
-        node = _tightest(survivors, guest)
-        if node is None:
-            homeless.append(guest.name)
-        else:
-            survivors.put(guest, node)
-            certificate[guest.name] = node
-    if not homeless:
-        verdict, spare = CapacityVerdict.HOLDS, free_mib - needed_mib
-    elif missing_mib is not None:
-        verdict, spare = CapacityVerdict.FAILS, -missing_mib
+    for node in lost:
+        survivors.remove_host(node)
+    demand = [
+        guest
+        for guest in chain.from_iterable(guests.get(node, ()) for node in lost)
+        if guest.must_survive
+    ]
+    packing = pack(survivors, demand, last=last)
+    if packing.verdict is CapacityVerdict.FAILS:
+        spare_mib = -packing.missing_mib
     else:
-        verdict, spare = CapacityVerdict.UNKNOWN, free_mib - needed_mib
+        free_mib = sum(max(0, free) for free in survivors.free_mib.values())
+        spare_mib = free_mib - sum(guest.memory_mib for guest in demand)
+    holds = packing.verdict is CapacityVerdict.HOLDS
     return Loss(
-        node=lost,
-        verdict=verdict,
-        certificate=certificate if not homeless else {},
-        homeless=tuple(sorted(homeless)),
-        spare_mib=spare,
+        node=lost[0],
+        others=lost[1:],
+        verdict=packing.verdict,
+        certificate=packing.places if holds else {},
+        homeless=packing.homeless,
+        spare_mib=spare_mib,
+        bound=packing.bound,
+        why=packing.why,
     )
 
 
-def _tightest(board: Board, guest: Guest) -> NodeName | None:
-    start = bisect_left(board.by_free, (guest.memory_mib,))
-    for _, _, node in board.by_free[start:]:
-        if fit(board, node, guest) is None:
-            return node
-    return None
+def holds(found: Iterable[Loss]) -> bool:
+    return all(loss.verdict is CapacityVerdict.HOLDS for loss in found)
 
 
-def _missing_mib(
-    board: Board, demand: Sequence[Guest], free_mib: int, largest_mib: int
-) -> int | None:
-    """How much memory lacks for certain, 0 if only a rule stands in the way; None: no proof."""
-    needed = sum(guest.memory_mib for guest in demand)
-    if needed > free_mib:
-        return needed - free_mib
-    if demand and demand[0].memory_mib > largest_mib:
-        return demand[0].memory_mib - largest_mib
-    if any(_has_no_host(board, guest) for guest in demand) or _is_too_crowded(board, demand):
-        return 0
-    return None
+def _subsets(
+    board: Board, guests: Mapping[NodeName, Sequence[Guest]], size: int
+) -> Iterator[tuple[NodeName, ...]]:
+    nodes = sorted(board.hosts)
+    if comb(len(nodes), size) <= SUBSETS_MAX:
+        yield from combinations(nodes, size)
+        return
+    carried = {
+        node: sum(guest.memory_mib for guest in guests.get(node, ()) if guest.must_survive)
+        for node in nodes
+    }
+    fullest = sorted(nodes, key=lambda node: (-carried[node], node))
+    for lost in islice(combinations(fullest, size), SUBSETS_MAX):
+        yield tuple(sorted(lost))
 
 
-def _has_no_host(board: Board, guest: Guest) -> bool:
-    # Even alone, on the board as it is now: others only take room and slots away. A group that
-    # belongs together and lost all its members may choose anew, which `fit` knows.
-    return not guest.is_free and all(fit(board, node, guest) for node in board.free_mib)
-
-
-def _is_too_crowded(board: Board, demand: Sequence[Guest]) -> bool:
-    """Pigeonholes: a strict group apart has fewer slots left than members to place."""
-    members: dict[GroupName, int] = {}
-    for guest in demand:
-        for name in guest.groups:
-            members[name] = members.get(name, 0) + 1
-    for name, count in members.items():
-        rule = board.rules.get(name)
-        if rule is None or not (rule.is_strict and rule.is_apart):
-            continue
-        slots = sum(max(0, rule.max_per_node - board.count(name, n)) for n in board.free_mib)
-        if count > slots:
-            return True
-    return False
+def _not_examined(board: Board, size: int, left: int) -> Loss:
+    first, *others = sorted(board.hosts)[:size]
+    return Loss(
+        node=first,
+        others=tuple(others),
+        verdict=CapacityVerdict.UNKNOWN,
+        certificate={},
+        homeless=(),
+        spare_mib=0,
+        bound=Bound.LIMIT,
+        why=f"{left} further losses of {size} nodes are not examined",
+    )
