@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -11,10 +12,13 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.model.ids import Address, VmName
 
 if TYPE_CHECKING:
+    from pvc_gitops.model.ledger import Entry
     from pvc_gitops.model.plan import Plan, ReportItem
     from pvc_gitops.model.records import Applied, PlacementRecord, StepResult
     from pvc_gitops.model.spec import ClusterSpec
     from pvc_gitops.world.protocol import Status
+
+TOLD_MAX: Final = 5  # of what happened to it lately; `pvc history ADDRESS` shows all
 
 
 @click.command()
@@ -33,6 +37,7 @@ def explain(ctx: click.Context, repo: Path, address: str) -> None:
         facts = client.applied(wanted)
         inventory = client.inventory()
         status = client.status()
+        told = client.history(limit=TOLD_MAX, address=wanted)
     if facts.applied is None and wanted not in spec.documents:
         raise UsageError(
             f"{address} is neither declared here nor known to the cluster",
@@ -42,7 +47,9 @@ def explain(ctx: click.Context, repo: Path, address: str) -> None:
     lines = [
         _declared(spec, wanted),
         *_applied(facts.applied, facts.result),
+        *_by_whom(repo, facts.applied),
         *_placed(facts.placement, status, VmName(wanted.partition("/")[2])),
+        *_told(told),
         *_next(plan, wanted),
     ]
     click.echo("\n".join([address, *lines]))
@@ -79,6 +86,22 @@ def _applied(applied: Applied | None, result: StepResult | None) -> list[str]:
         if result.error:
             lines.append(f"             {result.error}")
     return lines
+
+
+def _by_whom(repo: Path, applied: Applied | None) -> list[str]:
+    """Who wrote the commit, where this checkout has it."""
+    from pvc_gitops.adapters.git.head import authorship
+
+    if applied is None or applied.commit is None:
+        return []
+    known = authorship(repo, applied.commit)
+    return [] if known is None else [f"  author     {known.author}: {known.subject}"]
+
+
+def _told(entries: Iterable[Entry]) -> list[str]:
+    from pvc_gitops.cli.history import when
+
+    return [f"  history    {when(entry.at_s)}  {entry.text}"[:160] for entry in entries]
 
 
 def _placed(placement: PlacementRecord | None, status: Status, vm: VmName) -> list[str]:

@@ -36,6 +36,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "explain",
             "Why an object is as it is: spec line, commit, plan, step.",
         ),
+        "history": (
+            "history",
+            "history",
+            "What happened: commits, plans, steps, intents; and what stood at a time.",
+        ),
         "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
         "simulate": (
             "simulate",

@@ -8,7 +8,7 @@ Two writers at once conflict on the head, and one of them looks again: no entry 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from statistics import median
 from typing import Final
@@ -93,6 +93,7 @@ def tick(
     lead: Leadership,
     memory: LedgerMemory,
     plans: Iterable[PlanId],
+    coordinators: Collection[str],
 ) -> LedgerMemory:
     """As leader: write down the founding, and the steps that ended.
 
@@ -101,6 +102,7 @@ def tick(
         lead: proof of leading the planner's role.
         memory: what was written down so far.
         plans: the plan in force, and those of which a step is claimed.
+        coordinators: who keeps an archive.
 
     Raises:
         StoreError, StoreConflict: nothing was written, or up to a whole batch of entries.
@@ -120,7 +122,7 @@ def tick(
             known[plan] = done | {result.step for result in ended}
     # A plan of which no step is claimed any more, and that is not in force, has told all it will.
     kept = {plan: known.get(plan, frozenset()) for plan in sorted(wanted)}
-    _trim(store, lead)
+    _trim(store, lead, coordinators)
     return replace(memory, steps=kept)
 
 
@@ -268,17 +270,15 @@ def _step_note(
 # --- bounds ----------------------------------------------------------------------------------------
 
 
-def _trim(store: Store, lead: Leadership) -> None:
+def _trim(store: Store, lead: Leadership, coordinators: Collection[str]) -> None:
     """Drop what all archives have, when there is too much of it."""
     head = read(store, paths.LEDGER_HEAD, LedgerHead)
-    if head is None or head.number - head.oldest < KEPT_MAX:
+    if not coordinators or head is None or head.number - head.oldest < KEPT_MAX:
         return
+    said = store.read_children(paths.LEDGER_ARCHIVED)
     archived = sorted(
-        int(stamped.value["number"])
-        for stamped in store.read_children(paths.LEDGER_ARCHIVED).values()
+        int(said[name].value["number"]) if name in said else 0 for name in coordinators
     )
-    if not archived:
-        return
     # A coordinator that is away for long keeps nobody from working: then a majority's is enough.
     is_pressing = head.number - head.oldest >= KEPT_MAX * PRESSING
     safe = archived[(len(archived) - 1) // 2] if is_pressing else archived[0]

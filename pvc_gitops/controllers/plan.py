@@ -200,7 +200,9 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         memory,
         plan=observed.plan,
         told=_told(world, memory, observed.inventory),
-        ledger=ledger.tick(world, lead, memory.ledger, _at_work(observed.inventory)),
+        ledger=ledger.tick(
+            world, lead, memory.ledger, _at_work(observed.inventory), _coordinators(world)
+        ),
     )
     memory = _freshen(world, memory, observed, now_s)
     applied = dict(observed.inventory.applied)

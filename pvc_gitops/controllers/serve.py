@@ -15,7 +15,7 @@ from dataclasses import field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from pvc_gitops.controllers import slices
+from pvc_gitops.controllers import archive, slices
 from pvc_gitops.controllers.agent import AgentMemory
 from pvc_gitops.controllers.observe import inventory
 from pvc_gitops.controllers.operators import is_operator
@@ -27,6 +27,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, CommitId, PlanId, VmName
 from pvc_gitops.model.inventory import StorageFacts
+from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
@@ -52,6 +53,7 @@ LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
 STORAGE_TIMEOUT_S: Final = 5.0  # then what is known must do
 FOLLOW_DEFAULT_S: Final = 600.0
 CONVERSATIONS_MAX: Final = 64
+LATE_S: Final = 3600  # a step that ended while no planner led is written down later
 
 
 class Asking(Protocol):
@@ -327,9 +329,10 @@ def _history(question: Question, world: World, recall: Recall) -> Iterator[Said]
         if entry is None:
             yield None
             continue
-        if len(found) >= limit or (since_s is not None and entry.at_s < since_s):
+        if len(found) >= limit or (since_s is not None and entry.at_s < since_s - LATE_S):
             break
-        if (until_s is None or entry.at_s <= until_s) and archive.is_about(entry, address):
+        is_in_time = (since_s or 0) <= entry.at_s and (until_s is None or entry.at_s <= until_s)
+        if is_in_time and archive.is_about(entry, address):
             found.append(entry)
     yield Value(value=found)
 
@@ -467,6 +470,7 @@ _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]
     "plan": _plan,
     "results": _results,
     "applied": _applied,
+    "history": _history,
     "look-at-git": _look_at_git,
     "follow": _follow,
 }

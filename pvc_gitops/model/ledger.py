@@ -94,3 +94,43 @@ def broken_links(entries: Iterable[Entry]) -> tuple[str, ...]:
 def size_bytes(entry: Entry) -> int:
     """As it stands in the store."""
     return len(canonical(entry))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What was in force at one time, as far as some entries tell."""
+
+    commit: Entry | None  # the last accepted before
+    plan: Entry | None
+    steps: Mapping[Address, Entry]  # the last step of each address that was done, by address
+    intents: tuple[Entry, ...]  # made and not ended
+
+
+def moment(entries: Iterable[Entry], at_s: int) -> Moment:
+    """Read a time off a run of entries, the oldest first. Newer entries are passed over."""
+    commit: Entry | None = None
+    plan: Entry | None = None
+    steps: dict[Address, Entry] = {}
+    intents: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.at_s > at_s:
+            continue
+        match entry.kind:
+            case EntryKind.ACCEPTED | EntryKind.ROLLBACK:
+                commit = entry
+            case EntryKind.PLAN:
+                plan = entry
+            case EntryKind.STEP if entry.data.get("status") == "done":
+                steps |= dict.fromkeys(entry.addresses, entry)
+            case EntryKind.INTENT:
+                intents[entry.data.get("intent", "")] = entry
+            case EntryKind.INTENT_ENDED:
+                intents.pop(entry.data.get("intent", ""), None)
+            case _:
+                pass
+    return Moment(
+        commit=commit,
+        plan=plan,
+        steps=dict(sorted(steps.items())),
+        intents=tuple(intents.values()),
+    )

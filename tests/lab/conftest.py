@@ -17,11 +17,16 @@ ORDER = (
     "hardware",
     "formation",
     "first_light",
+    "ledger",
+    "preview",
     "refusals",
     "networks",
+    "drift",
     "ssh",
+    "trust",
+    "control",
     "adapters",
-    "failures",
+    "breakage",
 )
 
 

@@ -10,6 +10,7 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import Address, CommitId, PlanId
 from pvc_gitops.model.inventory import Inventory
+from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import SourceSeen, StepResult, Target
 from pvc_gitops.world.protocol import (
@@ -70,6 +71,19 @@ class Client:
 
     def applied(self, address: Address) -> AppliedFacts:
         return self._decode(AppliedFacts, self._ask("applied", address=address))
+
+    def history(
+        self,
+        *,
+        limit: int,
+        since_s: int | None = None,
+        until_s: int | None = None,
+        address: Address | None = None,
+    ) -> tuple[Entry, ...]:
+        """The ledger's entries, the oldest first; the newest `limit` of those that fit."""
+        asked = {"limit": limit, "since_s": since_s, "until_s": until_s, "address": address}
+        found = self._ask("history", **{k: v for k, v in asked.items() if v is not None})
+        return tuple(self._decode(Entry, value) for value in reversed(found))
 
     def look_at_git(self) -> SourceSeen:
         """Fetch now; answered after the fetch."""

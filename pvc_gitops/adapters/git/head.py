@@ -38,3 +38,24 @@ def read_head(folder: Path) -> Head | None:
     except pygit2.GitError:
         return None
     return Head(commit=commit, changed=tuple(changed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorship:
+    """Who wrote a commit, and its first line."""
+
+    author: str
+    subject: str
+
+
+def authorship(folder: Path, commit: CommitId) -> Authorship | None:
+    """None where the repository around the folder does not have the commit."""
+    try:
+        found = pygit2.discover_repository(str(folder))
+        each = None if found is None else pygit2.Repository(found).get(commit)
+    except (pygit2.GitError, ValueError):
+        return None
+    if not isinstance(each, pygit2.Commit):
+        return None
+    author = f"{each.author.name} <{each.author.email}>"
+    return Authorship(author=author, subject=each.message.partition("\n")[0])

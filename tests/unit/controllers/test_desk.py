@@ -165,3 +165,17 @@ def test_a_question_is_refused_when_the_store_stays_away():
     one = Agent()
     one.player.play("store hv1 off\n")
     assert one.ask("status", limit_s=30.0).refusal[0] == "not-ready"
+
+
+def test_history_is_told_newest_first_and_by_address():
+    one = Agent()
+    everything = one.ask("history").answer
+    assert [entry.number for entry in everything] == list(range(len(everything), 0, -1))
+    assert one.ask("history", limit=3).answer == everything[:3]
+    web1 = one.ask("history", address="vm/web1").answer
+    assert {entry.step for entry in web1} >= {"vm.put vm/web1", "disk.create vm/web1/disk/root"}
+    assert all("vm/web1" in " ".join(entry.addresses) for entry in web1)
+    steps = [entry for entry in everything if entry.step is not None]
+    newest = max(entry.at_s for entry in steps)
+    assert one.ask("history", since_s=newest + 1).answer == []
+    assert all(e.at_s < newest for e in one.ask("history", until_s=newest - 1).answer)
