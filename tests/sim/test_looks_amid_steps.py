@@ -75,7 +75,7 @@ def gappy_planner(one):
         kernel=cluster.kernel,
         name="planner",
         begin=begin,
-        on_death=lambda process: None,
+        on_death=lambda _: None,
         boot_s=lambda: node.booted_s,
     )
     node.planner.start()
