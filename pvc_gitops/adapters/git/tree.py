@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pygit2
+from pygit2.enums import RepositoryOpenFlag
 
 from pvc_gitops.errors import SpecError, UsageError
 from pvc_gitops.model.ids import CommitId
@@ -42,29 +44,57 @@ def scan_commit(
     repo_path: Path, rev: str, *, folder: str = "."
 ) -> tuple[CommitId, Mapping[str, bytes], tuple[Problem, ...]]:
     """As `read_commit`, with the refusals as values."""
-    repository = _open(repo_path)
-    try:
-        commit = repository.revparse_single(rev).peel(pygit2.Commit)
-    except (KeyError, ValueError, pygit2.GitError) as err:
-        raise UsageError(f"{repo_path} has no commit {rev!r}", hint="git log shows them") from err
-    root = _subtree(commit.tree, folder)
-    found: dict[str, Any] = {}
-    paths, problems = admit(_walk(repository, root, found))
-    files = {path: repository[found[path]].data for path in paths}
+    repository = open_repository(repo_path)
+    commit = commit_of(repository, rev)
+    files, problems = scan_tree(repository, commit.tree, folder)
     return CommitId(str(commit.id)), files, problems
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401  pygit2 has no types
+def scan_tree(
+    repository: Any, tree: Any, folder: str  # noqa: ANN401  pygit2 has no types
+) -> tuple[Mapping[str, bytes], tuple[Problem, ...]]:  # fmt: skip
+    """What is read of one tree, and what must not be there. Raises UsageError."""
+    found: dict[str, Any] = {}
+    paths, problems = admit(_walk(repository, _subtree(tree, folder), found))
+    return {path: repository[found[path]].data for path in paths}, problems
+
+
+def commit_of(repository: Any, rev: str) -> Any:  # noqa: ANN401
+    """Anything that names a commit. Raises UsageError."""
+    try:
+        return repository.revparse_single(rev).peel(pygit2.Commit)
+    except (KeyError, ValueError, pygit2.GitError) as err:
+        where = repository.workdir or repository.path
+        raise UsageError(f"{where} has no commit {rev!r}", hint="git log shows them") from err
+
+
+def open_repository(path: Path) -> Any:  # noqa: ANN401
+    """The repository around a path: a working tree, a bare one, or one that is receiving a push.
+
+    Raises UsageError.
+    """
     found = pygit2.discover_repository(str(path))
     if found is None:
         raise UsageError(
             f"{path} is not in a git repository", hint="leave --commit away, or git init"
         )
     try:
+        if _is_receiving(found):
+            # What is being pushed lies in a quarantine until the hook has said yes; only git's
+            # environment names it (git-receive-pack(1)).
+            return pygit2.Repository(found, RepositoryOpenFlag.FROM_ENV)
         return pygit2.Repository(found)
     except pygit2.GitError as err:
         # Most often: it belongs to another user, and libgit2 asks for safe.directory.
         raise UsageError(f"cannot open the git repository {found}: {err}") from err
+
+
+def _is_receiving(found: str) -> bool:
+    """Are we run by a hook of this very repository?"""
+    git_dir = os.environ.get("GIT_DIR")
+    if git_dir is None or "GIT_QUARANTINE_PATH" not in os.environ:
+        return False
+    return Path(git_dir).resolve() == Path(found).resolve()
 
 
 def _subtree(tree: Any, folder: str) -> Any:  # noqa: ANN401
