@@ -44,16 +44,14 @@ def fmt(ctx: click.Context, repo: Path, check: bool, schemas: bool) -> None:
 
 def changes(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, str]]:
     """What would be written, and what was left alone with the reason."""
-    from pvc_gitops.model.document import Kind
     from pvc_gitops.spec.format import NotFormatted, format_document
-    from pvc_gitops.spec.load import KIND_OF_FOLDER
+    from pvc_gitops.spec.load import KIND_OF_FOLDER, TOP_KINDS
 
     changed: dict[str, bytes] = {}
     failed: dict[str, str] = {}
     for path, data in files.items():
-        folder, _, name = path.rpartition("/")
-        kind = KIND_OF_FOLDER.get(folder) if folder else Kind.CLUSTER
-        if kind is None or (kind is Kind.CLUSTER and name != "cluster.yaml"):
+        kind = TOP_KINDS.get(path) or KIND_OF_FOLDER.get(path.rpartition("/")[0])
+        if kind is None:
             continue
         try:
             formatted = format_document(kind, data)

@@ -32,7 +32,8 @@ class Word(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One entry. `source` is the old address of what moved, None of all else."""
+    """One entry. `source` is the old address of what moved, and of what is restored or adopted under
+    another name: `vm/mail/disk/root`, `rbd/vms/legacy`, `domain/Legacy`. None of all else."""
 
     word: Word
     address: Address

@@ -177,14 +177,14 @@ def _names_another_kind(kind: Kind, value: dict[str, Any]) -> bool:
 
 def _kind_words(kind: Kind, file: str, written: Value) -> Words:
     expected, folder = DOCUMENT_KINDS[kind]
-    where = f"{folder}/ holds" if folder else "cluster.yaml is"
+    where = f"{folder}/ holds" if folder else f"{kind}.yaml is"
     known = KINDS_AS_WRITTEN.get(written) if isinstance(written, str) else None
     if known is None:
         hint = f"write kind: {expected}"
     else:
         target = DOCUMENT_KINDS[known][1]
         name = file.rsplit("/", 1)[-1]
-        move = f"git mv {file} {target}/{name}" if target else "move it to cluster.yaml"
+        move = f"git mv {file} {target}/{name}" if target else f"move it to {known}.yaml"
         hint = f"write kind: {expected}, or {move}"
     return Words("kind-mismatch", f"is {shown(written)}, but {where} {expected}", hint)
 

@@ -200,7 +200,7 @@ def _role(number: int, nodes: int) -> str:
 def vscode_settings() -> str:
     """Schemas by folder, for editors that do not read the modeline."""
     schemas = {
-        f".pvc/schema/{schema_name(kind)}": f"{folder}/*.yaml" if folder else "cluster.yaml"
+        f".pvc/schema/{schema_name(kind)}": f"{folder}/*.yaml" if folder else f"{kind}.yaml"
         for kind, (_, folder) in DOCUMENT_KINDS.items()
     }
     return json.dumps({"yaml.schemas": schemas, "yaml.format.enable": False}, indent=2) + "\n"

@@ -16,10 +16,11 @@ from pvc_gitops.spec.checks.groups import group_findings
 from pvc_gitops.spec.checks.guests import guest_findings
 from pvc_gitops.spec.checks.networks import network_findings
 from pvc_gitops.spec.checks.nodes import node_findings
-from pvc_gitops.spec.checks.people import operator_findings
+from pvc_gitops.spec.checks.people import operator_findings, role_findings
 from pvc_gitops.spec.checks.references import reference_findings
 from pvc_gitops.spec.checks.repository import Repository
 from pvc_gitops.spec.checks.storage import storage_findings
+from pvc_gitops.spec.checks.transitions import transition_findings
 from pvc_gitops.spec.checks.windows import window_findings
 from pvc_gitops.spec.findings import Finding, located
 
@@ -36,13 +37,18 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     group_findings,
     window_findings,
     operator_findings,
+    role_findings,
+    transition_findings,
 )
 
 
 def cross_check(loaded: Loaded, files: Mapping[str, bytes]) -> list[Problem]:
     """Everything that is wrong between documents."""
     repository = Repository(
-        documents=loaded.documents, failed=loaded.failed, paths=frozenset(files)
+        documents=loaded.documents,
+        failed=loaded.failed,
+        paths=frozenset(files),
+        words=loaded.words,
     )
     found = list(islice(chain.from_iterable(check(repository) for check in CHECKS), FINDINGS_MAX))
     return [*_missing_cluster(files), *(located(found, files) if found else ())]

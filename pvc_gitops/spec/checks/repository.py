@@ -21,6 +21,7 @@ class Repository:
     documents: Mapping[Address, Document]
     failed: frozenset[Address]  # of refused documents: they exist, nobody knows what they say
     paths: frozenset[str]
+    words: Document | None = None  # transitions.yaml
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
         return tuple(doc for doc in self.documents.values() if doc.kind is kind)

@@ -17,7 +17,7 @@ from pvc_gitops.spec.source.parts import Schema, document
 @cache
 def schemas() -> Mapping[Kind, Schema]:
     """The complete schema of every kind. Treat as read-only."""
-    from pvc_gitops.spec.source import cluster, network, node, people, storage, vm, window
+    from pvc_gitops.spec.source import cluster, network, node, people, storage, transitions, vm, window
 
     specs = {
         Kind.CLUSTER: cluster.CLUSTER,
@@ -32,6 +32,7 @@ def schemas() -> Mapping[Kind, Schema]:
         Kind.SECRET: people.SECRET,
         Kind.OPERATOR: people.OPERATOR,
         Kind.ROLE: people.ROLE,
+        Kind.TRANSITIONS: transitions.TRANSITIONS,
     }
     return MappingProxyType(
         {
