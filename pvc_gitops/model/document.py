@@ -37,6 +37,7 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105  a kind, not a password
     OPERATOR = "operator"
     ROLE = "role"
+    ROLE = "role"
     TRANSITIONS = "transitions"  # one-shot words; its record holds those that are done
 
 
@@ -54,6 +55,7 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         Kind.WINDOW: ("MaintenanceWindow", "windows"),
         Kind.SECRET: ("Secret", "secrets"),
         Kind.OPERATOR: ("Operator", "operators"),
+        Kind.ROLE: ("Role", "roles"),
         Kind.ROLE: ("Role", "roles"),
         Kind.TRANSITIONS: ("Transitions", ""),
     }

@@ -31,6 +31,7 @@ _ORDER: Final = (
     Kind.NODE,
     Kind.OPERATOR,
     Kind.ROLE,
+    Kind.ROLE,
     Kind.CLUSTER,
     Kind.SECRET,
 )

@@ -40,7 +40,6 @@ _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
         (("ha", "depends_on"), "starts are not ordered by it"),
         (("ha", "ready"), "readiness is not watched"),
     ),
-    Kind.OPERATOR: ((("roles",), "roles are not enforced"),),
 }
 
 # The same for fields of which only some words are acted upon: these are, and what the others do.

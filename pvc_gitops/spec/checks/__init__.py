@@ -38,6 +38,7 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     window_findings,
     operator_findings,
     role_findings,
+    role_findings,
     transition_findings,
 )
 
