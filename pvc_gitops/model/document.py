@@ -37,7 +37,6 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105  a kind, not a password
     OPERATOR = "operator"
     ROLE = "role"
-    ROLE = "role"
     TRANSITIONS = "transitions"  # one-shot words; its record holds those that are done
 
 
@@ -55,7 +54,6 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         Kind.WINDOW: ("MaintenanceWindow", "windows"),
         Kind.SECRET: ("Secret", "secrets"),
         Kind.OPERATOR: ("Operator", "operators"),
-        Kind.ROLE: ("Role", "roles"),
         Kind.ROLE: ("Role", "roles"),
         Kind.TRANSITIONS: ("Transitions", ""),
     }

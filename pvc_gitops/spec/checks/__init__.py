@@ -38,7 +38,6 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     window_findings,
     operator_findings,
     role_findings,
-    role_findings,
     transition_findings,
 )
 

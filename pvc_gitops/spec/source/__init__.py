@@ -32,7 +32,6 @@ def schemas() -> Mapping[Kind, Schema]:
         Kind.SECRET: people.SECRET,
         Kind.OPERATOR: people.OPERATOR,
         Kind.ROLE: people.ROLE,
-        Kind.ROLE: people.ROLE,
         Kind.TRANSITIONS: transitions.TRANSITIONS,
     }
     return MappingProxyType(
