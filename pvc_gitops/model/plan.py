@@ -73,8 +73,8 @@ class PlanPolicy:
 
     planner_version: str
     rebalance: bool = False  # look for moves that spread the guests better
-    # What the commit before says of budgets, windows, admission and trash (`planner.rules`): a commit
-    # is not judged by its own. None: it says the same, or there is none before it.
+    # What the commit before says of budgets, windows, admission and trash, where a commit is not judged
+    # by its own words (`planner.rules`).
     rules: Mapping[str, Value] | None = None
 
 

@@ -1,8 +1,9 @@
 """What the base says of how much one plan may do.
 
 A proposal is judged by the words of the commit that it is to follow, never by its own: a branch that
-raises a budget and uses it at once is held, and what it raises holds from the commit after it. These
-are the cluster's `apply` (mode, budgets, windows), its `trash`, and what `ha` says of admission.
+raises a budget and uses it at once is held. A commit that changes the cluster's document and nothing
+else is how rules are changed: it is judged by what it says. Rules are the cluster's `apply` (mode,
+budgets, windows), its `trash`, and what `ha` says of admission.
 """
 
 from __future__ import annotations
@@ -33,9 +34,20 @@ def judged(cluster: Spec, rules: Mapping[str, Value] | None) -> Spec:
 
 
 def judging(base: ClusterSpec, proposed: ClusterSpec) -> Mapping[str, Value] | None:
-    """The base's rules; None where the proposal says the same, so that most plans need none."""
+    """The base's rules where they judge the proposal; None where its own do: it says the same, or
+    changes nothing but rules."""
     rules = rules_of(base)
-    return None if rules == rules_of(proposed) else rules
+    if rules == rules_of(proposed) or _others(base) == _others(proposed):
+        return None
+    return rules
+
+
+def _others(spec: ClusterSpec) -> Mapping[str, tuple[Spec, tuple[str, ...]]]:
+    return {
+        of: (doc.spec, doc.tags)
+        for of, doc in spec.documents.items()
+        if doc.kind is not Kind.CLUSTER
+    }
 
 
 def cluster_under(spec: ClusterSpec, rules: Mapping[str, Value] | None) -> Cluster:
