@@ -31,7 +31,6 @@ _ORDER: Final = (
     Kind.NODE,
     Kind.OPERATOR,
     Kind.ROLE,
-    Kind.ROLE,
     Kind.CLUSTER,
     Kind.SECRET,
 )
