@@ -26,8 +26,8 @@ from pvc_gitops.world import names
 from pvc_gitops.world.ports import Identity, World
 from pvc_node_agent.config import NodeConfig
 
-# Pools, capabilities and the blocklist need more than the key that guests' QEMUs use. Formation leaves
-# this key on every node, readable by root only.
+# Pools and capabilities need more than the key that guests' QEMUs use. Coordinators have it, readable by
+# root only. A hypervisor's agent looks at disks and blocks dead clients, which that key allows.
 CEPH_ADMIN: Final = "client.admin"
 
 
@@ -72,15 +72,31 @@ def store_of(config: NodeConfig, wake: Wake) -> ZooKeeperStore:
     )
 
 
+def repo_of(config: NodeConfig) -> Mirror:
+    """This node's mirror."""
+    source = config.source
+    return Mirror(
+        Path(names.MIRROR),
+        url=source.url,
+        branch=source.branch,
+        folder=source.path,
+        credential=None
+        if source.credential_file is None
+        else source.credential_file.read_text(encoding="utf-8"),
+    )
+
+
 def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
     """Everything else. Raises WorldError where this node is not as formation left it."""
-    ceph = Cluster(client=CEPH_ADMIN, conf=str(config.ceph.conf))
-    addresses, source = config.addresses, config.source
+    is_coordinator = config.node.role == "coordinator"
+    client = CEPH_ADMIN if is_coordinator else f"client.{config.ceph.client}"
+    ceph = Cluster(client=client, conf=str(config.ceph.conf))
+    addresses = config.addresses
     core = system.subnets_of((addresses.upstream, addresses.cluster, addresses.storage))
     return World(
         me=Identity(
             node=NodeName(config.node.name),
-            is_coordinator=config.node.role == "coordinator",
+            is_coordinator=is_coordinator,
             boot_id=system.boot_id(),
         ),
         clock=system.SystemClock(),
@@ -97,18 +113,10 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         services=DnsmasqServices(),
         pools=RadosPools(ceph),
         images=RbdImages(ceph),
-        repo=Mirror(
-            Path(names.MIRROR),
-            url=source.url,
-            branch=source.branch,
-            folder=source.path,
-            credential=None
-            if source.credential_file is None
-            else source.credential_file.read_text(encoding="utf-8"),
-        ),
+        repo=repo_of(config),
         jobs=ThreadJobs(wake.changed),
         journal=system.LineJournal(),
         notes=system.FileNotes(Path(names.NOTES)),
+        archive=FileArchive(Path(names.LEDGER)),
         logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
     )
-        archive=FileArchive(Path(names.LEDGER)),

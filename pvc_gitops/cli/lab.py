@@ -66,7 +66,7 @@ def up(name: str, repo: Path, seeds: Path | None, debian_only: bool, wait: bool)
     seed_for = lab_up.seeds(here, repo) if is_whole else _seeds_of_folder(seeds)
     here.up(repo, seed_for=seed_for, layers=layers, say=say)
     if is_whole and wait:
-        lab_up.wait_until_formed(here, say)
+        lab_up.wait_until_formed(here, say, repo=repo)
     click.echo(f"lab {name} is up; `pvc lab status`, `pvc lab exec NODE -- CMD`, `pvc lab down`")
 
 

@@ -17,10 +17,12 @@ from typing import Any, Final
 from pvc_gitops.adapters.age import keys, sops
 from pvc_gitops.cli.founding import write_founding
 from pvc_gitops.formation import seed
+from pvc_gitops.formation.secrets import SECRET_FILE
 from pvc_gitops.lab import clone, image
 from pvc_gitops.lab.clone import LabImage
 from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.lab import Lab
+from pvc_gitops.lab.topology import NodeFacts
 
 EXAMPLE_IMAGE: Final = "tiny-guest"
 FORMED_TIMEOUT_S: Final = 300.0  # 30 s on an idle machine with two cores; others may be busy
@@ -51,6 +53,9 @@ def prepare(lab: Lab, repo: Path, example: Path, say: Say) -> None:
         _found(lab, repo, keys_file)
         say("founding secrets drawn, encrypted to the cluster's and the recovery key")
     clone.connect(repo, lab.remote_path(), _host(lab))
+    added = _add_machines(lab, repo, keys_file)
+    if added:
+        say(f"{', '.join(added)} added: the facts of the new machines are committed and pushed")
 
 
 def _found(lab: Lab, repo: Path, keys_file: Path) -> None:
@@ -58,15 +63,7 @@ def _found(lab: Lab, repo: Path, keys_file: Path) -> None:
     founded = write_founding(repo)
     public = (keys.public_of(founded.cluster_key), keys.public_of(founded.recovery_key))
     for fact in lab.facts():
-        name = clone.bmc_secret(fact.name)
-        text = sops.write(
-            name,
-            f"password of {fact.name}'s management controller",
-            {"password": fact.bmc_password},
-            public,
-            now_s=int(time.time()),
-        )
-        (repo / "secrets" / f"{name}.yaml").write_text(text, encoding="utf-8")
+        _write_bmc_secret(repo, fact, public)
     guest = image.guest(lab.paths.root)
     url = lab.publish_image(guest.path, f"{EXAMPLE_IMAGE}.img")
     tiny = LabImage(name=EXAMPLE_IMAGE, url=url, sha256=guest.sha256)
@@ -78,10 +75,43 @@ def _found(lab: Lab, repo: Path, keys_file: Path) -> None:
     )
 
 
+def _add_machines(lab: Lab, repo: Path, keys_file: Path) -> list[str]:
+    """Write the facts of machines whose documents came after the founding; their names."""
+    lab.prepare(repo)
+    new = [fact for fact in lab.facts() if "match" not in clone.identity(repo, fact.name)]
+    if not new:
+        return []
+    known = json.loads(keys_file.read_text(encoding="utf-8"))
+    public = (keys.public_of(known["cluster_key"]), keys.public_of(known["recovery_key"]))
+    secrets = [_write_bmc_secret(repo, fact, public) for fact in new]
+    clone.write_machines(repo, new)
+    documents = [clone.document(repo, fact.name) for fact in new]
+    names = [fact.name for fact in new]
+    clone.commit_and_push(repo, [*documents, *secrets], f"the lab's machines {', '.join(names)}")
+    return names
+
+
+def _write_bmc_secret(repo: Path, fact: NodeFacts, public: tuple[str, str]) -> Path:
+    name = clone.bmc_secret(fact.name)
+    text = sops.write(
+        name,
+        f"password of {fact.name}'s management controller",
+        {"password": fact.bmc_password},
+        public,
+        now_s=int(time.time()),
+    )
+    path = repo / "secrets" / f"{name}.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def seeds(lab: Lab, repo: Path) -> Callable[[str], bytes]:
-    """What the installer leaves on each node. Coordinators get the cluster's key."""
+    """What the installer leaves on each node: coordinators get the cluster's key, hypervisors the
+    certificate by which they know the coordinators."""
     known = json.loads((lab.paths.home / SECRETS_FILE).read_text(encoding="utf-8"))
     founding = clone.founding_commit(repo)
+    sealed = (repo / SECRET_FILE).read_bytes()
+    authority = sops.read(sealed, known["cluster_key"])["ca_certificate"]
     url = lab.remote_url()
 
     def seed_for(node: str) -> bytes:
@@ -91,13 +121,25 @@ def seeds(lab: Lab, repo: Path) -> Callable[[str], bytes]:
             url=url,
             founding_commit=founding,
             cluster_key=known["cluster_key"] if is_coordinator else None,
+            authority=None if is_coordinator else authority,
         )
 
     return seed_for
 
 
-def wait_until_formed(lab: Lab, say: Say, *, timeout_s: float = FORMED_TIMEOUT_S) -> None:
-    """Until every node has founded and its agent answers; says each node's stages as they change."""
+def wait_until_formed(
+    lab: Lab, say: Say, *, repo: Path | None = None, timeout_s: float = FORMED_TIMEOUT_S
+) -> None:
+    """Until every node has founded or joined and its agent answers; says each node's stages as they
+    change.
+
+    Args:
+        lab: which.
+        say: told one line a change.
+        repo: the clone in which to name the key of a hypervisor whose document names none, as the
+            person would who reads it off the machine; None leaves that to a person.
+        timeout_s: seconds.
+    """
     names = [node.name for node in lab.topology().nodes]
     told: dict[str, str] = {}
     end = time.monotonic() + timeout_s
@@ -109,6 +151,8 @@ def wait_until_formed(lab: Lab, say: Say, *, timeout_s: float = FORMED_TIMEOUT_S
             if told.get(name) != stage:
                 told[name] = stage
                 say(f"{name}: {stage}")
+            if repo is not None and state.get("key"):
+                _let_in(repo, name, state["key"], say)
             if state.get("stage") != "done" or lab.agent_socket(name) is None:
                 waiting.append(name)
         if not waiting:
@@ -119,6 +163,14 @@ def wait_until_formed(lab: Lab, say: Say, *, timeout_s: float = FORMED_TIMEOUT_S
                 hint=f"pvc lab log {waiting[0]} pvc-formation",
             )
         time.sleep(LOOK_EVERY_S)
+
+
+def _let_in(repo: Path, node: str, key: str, say: Say) -> None:
+    if "key" in clone.identity(repo, node):
+        return  # this one, or another that somebody chose: not for a lab to decide
+    clone.write_key(repo, node, key)
+    clone.commit_and_push(repo, [clone.document(repo, node)], f"let {node} in by its key")
+    say(f"{node}: its key {key} is named in nodes/{node}.yaml, committed and pushed")
 
 
 def _formation(lab: Lab, node: str) -> Mapping[str, Any]:

@@ -54,8 +54,11 @@ class Layout:
         return next((member for member in self.members if member.name == self.me.name), None)
 
     @property
-    def osd_count(self) -> int:
-        return sum(len(node.osds) for node in self.nodes)
+    def founding_osds(self) -> int:
+        """How many OSDs the founding makes: the coordinators'. A hypervisor brings its own when it
+        joins, which needs a cluster that is founded."""
+        members = {member.name for member in self.members}
+        return sum(len(node.osds) for node in self.nodes if node.name in members)
 
     def prefix_length(self, network: str) -> int:
         return ip_network(self.cluster.networks[network].subnet).prefixlen

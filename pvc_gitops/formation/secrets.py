@@ -26,6 +26,22 @@ CEPH_KEY_TYPE_AES: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSecrets:
+    """The part that every node holds; a hypervisor is given it and no more."""
+
+    cluster_id: str
+    ceph_fsid: str
+    ceph_pvc: str  # guests' disks
+    zookeeper_pvc: str  # guard, agent
+    guard_hmac: str  # base64
+
+    @property
+    def libvirt_secret_uuid(self) -> str:
+        """Under which libvirt knows the key of client.pvc: the same on every node."""
+        return derived_uuid(self.cluster_id, address("secret", "ceph-client-pvc"), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundingSecrets:
     """Values of `secrets/founding.yaml`, by their keys there."""
 
@@ -42,9 +58,15 @@ class FoundingSecrets:
     guard_hmac: str  # base64
 
     @property
-    def libvirt_secret_uuid(self) -> str:
-        """Under which libvirt knows the key of client.pvc: the same on every node."""
-        return derived_uuid(self.cluster_id, address("secret", "ceph-client-pvc"), 1)
+    def of_every_node(self) -> NodeSecrets:
+        """What a node needs to be one, and nothing with which it could be more."""
+        return NodeSecrets(
+            cluster_id=self.cluster_id,
+            ceph_fsid=self.ceph_fsid,
+            ceph_pvc=self.ceph_pvc,
+            zookeeper_pvc=self.zookeeper_pvc,
+            guard_hmac=self.guard_hmac,
+        )
 
     def to_data(self) -> dict[str, str]:
         return dataclasses.asdict(self)

@@ -1,7 +1,8 @@
 """The seed: all that an installer hands to a new node, outside of the repository (mode 0600).
 
 Invariant: nothing about the cluster stands in it that the repository says; only how to reach and judge
-the repository, and, on coordinators, the age key that opens the founding secrets.
+the repository, and what a node believes the cluster by: on coordinators the age key that opens the
+founding secrets, on hypervisors the certificate of the cluster's authority.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pvc_gitops.model.ids import CommitId
 _KEYS: Final = frozenset(
     {
         "url", "branch", "path", "host_keys", "founding_commit", "signers", "credential",
-        "cluster_key",
+        "cluster_key", "authority",
     }
 )  # fmt: skip
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}\Z")
@@ -36,6 +37,7 @@ class Seed:
     signers: str  # none, tip, every
     credential: str | None  # an ssh private key or a token that reads git
     cluster_key: str | None  # age identity; coordinators only
+    authority: str | None  # PEM, the certificate; hypervisors only, coordinators open their own
 
 
 def make(
@@ -43,13 +45,14 @@ def make(
     url: str,
     founding_commit: str,
     cluster_key: str | None,
+    authority: str | None = None,
     branch: str = "main",
     path: str = ".",
     host_keys: tuple[str, ...] = (),
     signers: str = "none",
     credential: str | None = None,
 ) -> bytes:
-    """The seed of one node: `cluster_key` for a coordinator, None for a hypervisor."""
+    """The seed of one node: `cluster_key` for a coordinator, `authority` (PEM) for a hypervisor."""
     seed = {
         "url": url,
         "branch": branch,
@@ -59,6 +62,7 @@ def make(
         "signers": signers,
         "credential": credential,
         "cluster_key": cluster_key,
+        "authority": authority,
     }
     return (json.dumps(seed, indent=1, sort_keys=True) + "\n").encode()
 
@@ -80,9 +84,13 @@ def _check_types(raw: Mapping[str, Any]) -> None:
     for key in ("url", "branch", "path", "founding_commit", "signers"):
         if not isinstance(raw[key], str):
             raise _refused(f"{key} is no text")
-    for key in ("credential", "cluster_key"):
+    for key in ("credential", "cluster_key", "authority"):
         if not isinstance(raw[key], str | None):
             raise _refused(f"{key} is neither text nor null")
+    if (raw["cluster_key"] is None) == (raw["authority"] is None):
+        raise _refused(
+            "holds not exactly one of cluster_key (a coordinator's) and authority (a hypervisor's)"
+        )
     if not isinstance(raw["host_keys"], list):
         raise _refused("host_keys is no list")
     if not _COMMIT.match(raw["founding_commit"]):

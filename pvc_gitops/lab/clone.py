@@ -57,9 +57,19 @@ def write_facts(
         clone / "cluster.yaml",
         {("spec", "source", "url"): source_url, ("spec", "source", "branch"): BRANCH},
     )
+    write_machines(clone, facts)
+    for image in images:
+        _edit(
+            clone / "images" / f"{image.name}.yaml",
+            {("spec", "url"): image.url, ("spec", "checksum"): f"sha256:{image.sha256}"},
+        )
+
+
+def write_machines(clone: Path, facts: Sequence[NodeFacts]) -> None:
+    """Write what stands on the machines' stickers into their Node documents."""
     for node in facts:
         changes: dict[tuple[str, ...], Any] = {
-            ("spec", "identity"): {"match": {"macs": list(node.macs.values())}},
+            ("spec", "identity", "match"): {"macs": list(node.macs.values())},
             ("spec", "interfaces"): {network: {"mac": mac} for network, mac in node.macs.items()},
             ("spec", "bmc"): {
                 "agent": "ipmilan",
@@ -68,14 +78,26 @@ def write_facts(
                 "password": {"secret": bmc_secret(node.name)},
                 "guid": node.bmc_guid,
             },
-            ("spec", "osds"): [{"file": {"path": node.osd_path, "size": node.osd_size}}],
         }
-        _edit(clone / "nodes" / f"{node.name}.yaml", changes)
-    for image in images:
-        _edit(
-            clone / "images" / f"{image.name}.yaml",
-            {("spec", "url"): image.url, ("spec", "checksum"): f"sha256:{image.sha256}"},
-        )
+        if _spec(clone, node.name).get("osds") != []:  # a document may say that there is no disk
+            changes["spec", "osds"] = [{"file": {"path": node.osd_path, "size": node.osd_size}}]
+        _edit(document(clone, node.name), changes)
+
+
+def identity(clone: Path, node: str) -> Mapping[str, Any]:
+    """What a Node document says of how its machine is recognised."""
+    found: Mapping[str, Any] = _spec(clone, node).get("identity") or {}
+    return found
+
+
+def write_key(clone: Path, node: str, key: str) -> None:
+    """Name a machine's key in its document."""
+    _edit(document(clone, node), {("spec", "identity", "key"): key})
+
+
+def document(clone: Path, node: str) -> Path:
+    """The Node document of a machine."""
+    return clone / "nodes" / f"{node}.yaml"
 
 
 def bmc_secret(node: str) -> str:
@@ -88,6 +110,15 @@ def commit_all(clone: Path, message: str) -> str:
     run("git", "-C", clone, "add", "--all")
     run("git", "-C", clone, *_author(clone), "commit", "--quiet", "--message", message)
     return head(clone)
+
+
+def commit_and_push(clone: Path, paths: Sequence[Path], message: str) -> None:
+    """Commit these files and nothing else that the person may be at, and push."""
+    run("git", "-C", clone, "add", "--", *paths)
+    run(
+        "git", "-C", clone, *_author(clone), "commit", "--quiet", "--message", message, "--", *paths
+    )
+    run("git", "-C", clone, "push", "--quiet", "origin", BRANCH)
 
 
 def head(clone: Path) -> str:
@@ -106,6 +137,12 @@ def connect(clone: Path, remote: Path, host: str) -> None:
     run("git", "-C", clone, "remote", "set-url" if "origin" in names else "add", "origin", remote)
     run("git", "-C", clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
     run("git", "-C", clone, "config", "pvc.host", host)
+
+
+def _spec(clone: Path, node: str) -> Mapping[str, Any]:
+    text = document(clone, node).read_text(encoding="utf-8")
+    spec: Mapping[str, Any] = YAML(typ="safe").load(text)["spec"]
+    return spec
 
 
 def _author(clone: Path) -> tuple[str, ...]:

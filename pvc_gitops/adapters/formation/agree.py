@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pvc_gitops.adapters.formation import files, peers, store
-from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.adapters.formation.context import FirstStart, Founding
 from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.errors import StoreUnavailable, UsageError
 from pvc_gitops.formation.record import FoundingRecord, agreement
@@ -83,10 +83,9 @@ def _was_founded_with_me(founding: Founding) -> bool:
     )
 
 
-def founding_store(founding: Founding) -> store.FoundingStore:
-    """The ensemble of the members, with the cluster's passwords."""
+def founding_store(start: FirstStart) -> store.FoundingStore:
+    """The ensemble of the members, as every node may read it."""
     return store.FoundingStore(
-        [member.cluster for member in founding.layout.members],
-        super_password=founding.secrets.zookeeper_super,
-        password=founding.secrets.zookeeper_pvc,
+        [member.cluster for member in start.layout.members],
+        password=start.node_secrets.zookeeper_pvc,
     )

@@ -28,7 +28,7 @@ class Health:
 
 
 class Monitors:
-    """A connection as client.admin."""
+    """A connection; what it may ask depends on the client that made it."""
 
     def __init__(self, cluster: Any) -> None:  # noqa: ANN401  librados has no types
         self._cluster = cluster
@@ -78,13 +78,12 @@ class Monitors:
 
 
 @contextmanager
-def monitors() -> Iterator[Monitors]:
+def monitors(client: str = "client.admin", keyring: str | None = None) -> Iterator[Monitors]:
     """Connect. Raises PoolError while there is no quorum."""
-    cluster = rados.Rados(
-        conffile=CONF,
-        name="client.admin",
-        conf={"client_mount_timeout": str(LIMIT_S), "rados_mon_op_timeout": str(LIMIT_S)},
-    )
+    settings = {"client_mount_timeout": str(LIMIT_S), "rados_mon_op_timeout": str(LIMIT_S)}
+    if keyring is not None:
+        settings["keyring"] = keyring
+    cluster = rados.Rados(conffile=CONF, name=client, conf=settings)
     try:
         cluster.connect(timeout=LIMIT_S)
         yield Monitors(cluster)

@@ -30,19 +30,24 @@ KEYS: Final = (
 
 
 def ensure(layout: Layout, secrets: FoundingSecrets, now_s: int) -> None:
-    """A key of the node's own, a certificate by the cluster's authority, copies where they are read."""
+    """A coordinator's: a key of its own, signed here, copies where they are read."""
     authority = Authority(key=secrets.ca_key, certificate=secrets.ca_certificate)
-    key = _own_key()
-    certificate = _own_certificate(layout, authority, key, now_s)
-    for path in AUTHORITIES:
-        files.write(path, authority.certificate)
-    for path in CERTIFICATES:
-        files.write(path, certificate)
-    for path in KEYS:
-        files.write(path, key, mode=0o600)
+    key = own_key()
+    certificate = own_certificate(authority.certificate, key)
+    if certificate is None:
+        certificate = pki.sign(
+            authority,
+            key,
+            name=layout.me.name,
+            addresses=[layout.me.addresses[network] for network in sorted(layout.me.addresses)],
+            domain=layout.cluster.domain,
+            now_s=now_s,
+        )
+    install(authority.certificate, certificate, key)
 
 
-def _own_key() -> str:
+def own_key() -> str:
+    """This node's private key, PEM: made here, once, and told to nobody."""
     known = files.read(OWN.key)
     if known is not None:
         return known.decode()
@@ -51,17 +56,20 @@ def _own_key() -> str:
     return key
 
 
-def _own_certificate(layout: Layout, authority: Authority, key: str, now_s: int) -> str:
+def own_certificate(authority: str, key: str) -> str | None:
+    """The certificate that is here, if it is this authority's (PEM) for this key."""
     known = files.read(OWN.certificate)
-    if known is not None and pki.is_signed_by(known.decode(), authority, key):
-        return known.decode()
-    certificate = pki.sign(
-        authority,
-        key,
-        name=layout.me.name,
-        addresses=[layout.me.addresses[network] for network in sorted(layout.me.addresses)],
-        domain=layout.cluster.domain,
-        now_s=now_s,
-    )
+    if known is None or not pki.is_signed_by(known.decode(), authority, key):
+        return None
+    return known.decode()
+
+
+def install(authority: str, certificate: str, key: str) -> None:
+    """All three where each program looks for them."""
     files.write(OWN.certificate, certificate)
-    return certificate
+    for path in AUTHORITIES:
+        files.write(path, authority)
+    for path in CERTIFICATES:
+        files.write(path, certificate)
+    for path in KEYS:
+        files.write(path, key, mode=0o600)

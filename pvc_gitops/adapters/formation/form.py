@@ -10,32 +10,33 @@ node's own files and nothing else.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Final
 
 from pvc_gitops.adapters.formation import (
     agree,
     credentials,
-    files,
     host,
     hypervisor,
-    login,
     routing,
     storage,
-    systemd,
     zookeeper,
 )
 from pvc_gitops.adapters.formation.context import Founding
-from pvc_gitops.adapters.formation.peers import RecordServer
+from pvc_gitops.adapters.formation.finish import finish, run_lines
+from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
 from pvc_gitops.formation.identity import MachineFacts
-from pvc_gitops.formation.render import node as render
-from pvc_gitops.world.names import FOUNDED, NODE_CONFIG
+from pvc_gitops.formation.peer_words import Answer, Asker, Question, Refusal, Verb
+from pvc_gitops.model.codec import encode
 
-Line = Callable[[Founding], None]
-LINES: Final[Sequence[Line]] = (routing.line, zookeeper.line, storage.line, hypervisor.line)
+LINES: Final[Sequence[Callable[[Founding], None]]] = (
+    routing.line,
+    zookeeper.line,
+    storage.line,
+    hypervisor.line,
+)
 
 
 def form(founding: Founding, facts: MachineFacts) -> None:
@@ -43,10 +44,11 @@ def form(founding: Founding, facts: MachineFacts) -> None:
     local = host.local_files(founding.layout)
     _prepare(founding, facts, local)
     agree.write_down(founding.record)
-    with RecordServer(founding.layout.me.addresses["cluster"], founding.record, credentials.OWN):
+    address = founding.layout.me.addresses["cluster"]
+    with PeerServer(address, credentials.OWN, partial(_desk, founding)):
         agree.agree(founding)
-        _run_lines(founding)
-    _finish(founding, local)
+        run_lines(founding, LINES)
+    finish(founding, local)
 
 
 def _prepare(founding: Founding, facts: MachineFacts, local: dict[str, str]) -> None:
@@ -61,38 +63,9 @@ def _prepare(founding: Founding, facts: MachineFacts, local: dict[str, str]) -> 
     journal.end("certificate", "certificate signed")
 
 
-def _run_lines(founding: Founding) -> None:
-    """All side by side; the first failure stops the waits of the others."""
-    with ThreadPoolExecutor(len(LINES)) as pool:
-        running = [pool.submit(line, founding) for line in LINES]
-        first: Future[None] | None = None
-        for done in as_completed(running):
-            if done.exception() is not None and first is None:
-                first = done
-                founding.stopping.set()
-    if first is not None:
-        first.result()
-
-
-def _finish(founding: Founding, local: dict[str, str]) -> None:
-    founding.journal.begin("daemons")
-    layout, secrets, seed = founding.layout, founding.secrets, founding.seed
-    files.write(render.PASSWORD, f"{secrets.zookeeper_pvc}\n", mode=0o600)
-    if seed.credential is not None:
-        files.write(render.CREDENTIAL, seed.credential, mode=0o600)
-    texts = {**local, NODE_CONFIG: render.toml(layout, seed, secrets)}
-    files.write(NODE_CONFIG, texts[NODE_CONFIG])
-    login.ensure_host_key()
-    state = {
-        "cluster_id": secrets.cluster_id,
-        "commit": founding.record.commit,
-        "files": texts,
-        "formation": founding.record.formation,
-        "node": layout.me.name,
-    }
-    files.write(FOUNDED, json.dumps(state, indent=1, sort_keys=True) + "\n", mode=0o600)
-    units = [unit for unit in render.daemons(layout.me.role) if systemd.exists(unit)]
-    if units:
-        systemd.enable(*units)
-        systemd.start_later(*units)
-    founding.journal.end("daemons", f"{layout.me.name} is founded")
+def _desk(founding: Founding, asker: Asker | None, question: Question) -> Reply:
+    """Before the cluster stands a coordinator tells its record, and that it is too early for more."""
+    if asker is None or question.verb is not Verb.RECORD:
+        me = founding.layout.me.name
+        return Reply(answer=Refusal(reason=f"{me} is still founding the cluster", hint=""))
+    return Reply(answer=Answer(value=encode(founding.record)))

@@ -44,6 +44,12 @@ class Journal:
         self._started = time.monotonic()
         self._open: dict[str, str] = {}  # stage -> what it waits for
         self._lock = threading.Lock()
+        self._key = ""
+
+    def tell_key(self, key: str) -> None:
+        """The fingerprint of this node's key, for whoever writes it into the node's document."""
+        with self._lock:
+            self._key = key
 
     def begin(self, stage: str) -> None:
         with self._lock:
@@ -88,5 +94,6 @@ class Journal:
             "since": int(time.time()),
             "waiting_for": "; ".join(waiting),
             "error": error,
+            "key": self._key,
         }
         files.write(STATUS, json.dumps(state, sort_keys=True) + "\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, machine, systemd
-from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.adapters.formation.context import FirstStart
 from pvc_gitops.errors import UsageError
 from pvc_gitops.formation.disks import device, osd_number
 from pvc_gitops.formation.render import ceph as render
@@ -21,31 +21,42 @@ from pvc_gitops.model.spec import Osd
 OWNER: Final = "ceph:ceph"
 MIB: Final = 1024 * 1024
 PREPARE_LIMIT_S: Final = 300.0  # ceph-volume on a slow disk
+CLIENT: Final = "client.bootstrap-osd"
 BOOTSTRAP: Final = "/var/lib/ceph/bootstrap-osd/ceph.keyring"
 
 
-def ensure_all(founding: Founding, monitors: ceph.Monitors) -> None:
-    """Every OSD of this node's document is made and started."""
-    for index, osd in enumerate(founding.layout.me.osds):
-        uuid = founding.layout.osd_uuid(index)
-        if osd.file_path is not None:
-            _ensure_file(founding, monitors, index, osd, uuid)
-        else:
-            _ensure_disk(monitors, osd, uuid)
+def write_bootstrap(key: str) -> None:
+    """The key with which OSDs are made, where Ceph's own programs look for it."""
+    text = render.keyring(CLIENT, key)
+    files.make_folder(str(Path(BOOTSTRAP).parent), mode=0o750, owner=OWNER)
+    files.write(BOOTSTRAP, text, mode=0o600, owner=OWNER)
+
+
+def ensure_all(start: FirstStart) -> None:
+    """Every OSD of this node's document is made and started. The bootstrap key is there."""
+    if not start.layout.me.osds:
+        return
+    with ceph.monitors(CLIENT, BOOTSTRAP) as monitors:
+        for index, osd in enumerate(start.layout.me.osds):
+            uuid = start.layout.osd_uuid(index)
+            if osd.file_path is not None:
+                _ensure_file(start, monitors, index, osd, uuid)
+            else:
+                _ensure_disk(osd, uuid)
 
 
 # --- a plain file: labs ---------------------------------------------------------------------------
 
 
 def _ensure_file(
-    founding: Founding, monitors: ceph.Monitors, index: int, osd: Osd, uuid: str
+    start: FirstStart, monitors: ceph.Monitors, index: int, osd: Osd, uuid: str
 ) -> None:
     key = _own_key(index)
     number = monitors.new_osd(uuid, key)
     made = f"osd-{index}-made"
-    if not founding.progress.has(made):
+    if not start.progress.has(made):
         _make_file(osd, number, uuid, key)
-        founding.progress.mark(made)
+        start.progress.mark(made)
     systemd.enable(f"ceph-osd@{number}.service", "ceph-osd.target")
     systemd.start(f"ceph-osd@{number}.service")
 
@@ -84,7 +95,7 @@ def _make_file(osd: Osd, number: int, uuid: str, key: str) -> None:
 # --- a disk: ceph-volume on a logical volume ------------------------------------------------------
 
 
-def _ensure_disk(monitors: ceph.Monitors, osd: Osd, uuid: str) -> None:
+def _ensure_disk(osd: Osd, uuid: str) -> None:
     """ceph-volume finds its own by the uuid in the tags, and refuses a disk that is not empty."""
     assert osd.disk is not None
     if not machine.has_device_mapper():
@@ -92,10 +103,6 @@ def _ensure_disk(monitors: ceph.Monitors, osd: Osd, uuid: str) -> None:
             "this machine has no device mapper, so an OSD cannot be made on a disk",
             hint="in a lab declare osds: [{file: {path: /var/lib/pvc/osd0, size: 6GiB}}]",
         )
-    files.write(
-        BOOTSTRAP, render.keyring("client.bootstrap-osd", monitors.bootstrap_key()),
-        mode=0o600, owner=OWNER,
-    )  # fmt: skip
     number = _number_of(uuid)
     if number is None:
         commands.run(

@@ -5,12 +5,16 @@ Elliptic keys on P-256: libvirt's and QEMU's GnuTLS, Python's OpenSSL and Java r
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -20,6 +24,7 @@ from pvc_gitops.formation.secrets import Authority
 AUTHORITY_DAYS: Final = 3650 * 2  # longer than any machine that it signs for
 NODE_DAYS: Final = 3650  # a cluster must not stop by calendar before renewal exists
 CLOCK_SLACK: Final = timedelta(days=1)  # a new machine's clock may be behind
+_PEM: Final = serialization.Encoding.PEM
 
 
 def new_key() -> str:
@@ -45,10 +50,107 @@ def new_authority(cluster_id: str, now_s: int) -> Authority:
 def sign(
     authority: Authority, key: str, *, name: str, addresses: Sequence[str], domain: str, now_s: int
 ) -> str:
-    """A node's certificate: CN is the node's name, which libvirt and the peers let in by."""
+    """A node's certificate for its private key (PEM): CN is the node's name, by which peers know it."""
+    public = _load(key).public_key()
+    return _certificate(
+        authority, public, name=name, addresses=addresses, domain=domain, now_s=now_s
+    )
+
+
+def request(key: str, name: str) -> str:
+    """A request for a certificate, PEM: it proves that whoever made it holds the key."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(name))
+    return builder.sign(_load(key), hashes.SHA256()).public_bytes(_PEM).decode()
+
+
+def read_request(text: str) -> tuple[str, str]:
+    """Name and fingerprint of a request. Raises ValueError unless it is one that we would have made."""
+    found = _request(text)
+    names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if len(names) != 1:
+        raise ValueError("the request names not exactly one node")
+    return str(names[0].value), _fingerprint(found.public_key())
+
+
+def sign_request(
+    authority: Authority,
+    text: str,
+    *,
+    name: str,
+    addresses: Sequence[str],
+    domain: str,
+    now_s: int,
+) -> str:
+    """The certificate for a request's key. All else of the request is ignored: the caller knows it."""
+    public = _request(text).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return _certificate(
+        authority, public, name=name, addresses=addresses, domain=domain, now_s=now_s
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySigner:
+    """Signs with the authority's key what its caller has looked at: `controllers.admission.Signer`."""
+
+    authority: Authority
+
+    @staticmethod
+    def read(text: str) -> tuple[str, str]:
+        return read_request(text)
+
+    def sign(
+        self, text: str, *, name: str, addresses: Sequence[str], domain: str, now_s: int
+    ) -> str:
+        return sign_request(
+            self.authority, text, name=name, addresses=addresses, domain=domain, now_s=now_s
+        )
+
+
+def fingerprint(key: str) -> str:
+    """SHA256:… of a private key's public half, as `identity.key` of a Node document writes it."""
+    return _fingerprint(_load(key).public_key())
+
+
+def subject(certificate: bytes) -> tuple[str, str]:
+    """Name and fingerprint of a certificate (DER) that TLS has verified."""
+    found = x509.load_der_x509_certificate(certificate)
+    (name,) = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(name.value), _fingerprint(found.public_key())
+
+
+def _request(text: str) -> x509.CertificateSigningRequest:
+    found = x509.load_pem_x509_csr(text.encode())
+    try:
+        key = found.public_key()
+    except UnsupportedAlgorithm as err:
+        raise ValueError(str(err)) from err
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the request is not for a key on P-256")
+    if not found.is_signature_valid:
+        raise ValueError("the request is not signed by its own key")
+    return found
+
+
+def _fingerprint(key: object) -> str:
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    encoded = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return "SHA256:" + base64.b64encode(hashlib.sha256(encoded).digest()).decode().rstrip("=")
+
+
+def _certificate(
+    authority: Authority,
+    public: ec.EllipticCurvePublicKey,
+    *,
+    name: str,
+    addresses: Sequence[str],
+    domain: str,
+    now_s: int,
+) -> str:
     signer = _load(authority.key)
     issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
-    public = _load(key).public_key()
     names: list[x509.GeneralName] = [x509.DNSName(name), x509.DNSName(f"{name}.{domain}")]
     names += [x509.IPAddress(ip_address(each)) for each in addresses]
     usages = x509.ExtendedKeyUsage(
@@ -69,11 +171,21 @@ def sign(
     return _pem(certificate)
 
 
-def is_signed_by(certificate: str, authority: Authority, key: str) -> bool:
-    """Whether the certificate is this authority's, for this key."""
+def is_signed_by(certificate: str, authority: str, key: str) -> bool:
+    """Whether the certificate is this authority's (PEM, its certificate), for this key."""
     found = x509.load_pem_x509_certificate(certificate.encode())
-    issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
-    return found.issuer == issuer.subject and found.public_key() == _load(key).public_key()
+    issuer = x509.load_pem_x509_certificate(authority.encode())
+    try:
+        found.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return found.public_key() == _load(key).public_key()
+
+
+def expires_at_s(certificate: str) -> int:
+    """When the certificate (PEM) ends, in seconds since 1970."""
+    found = x509.load_pem_x509_certificate(certificate.encode())
+    return int(found.not_valid_after_utc.timestamp())
 
 
 def _builder(

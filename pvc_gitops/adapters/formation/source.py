@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pvc_gitops.adapters.formation import files
 from pvc_gitops.adapters.formation.journal import Journal
@@ -16,6 +16,7 @@ from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.names import MIRROR
 
+T = TypeVar("T")
 KNOWN_HOSTS: Final = f"{HOME}/.ssh/known_hosts"
 PATIENCE_S: Final = 60.0  # a switch port that comes up late; then systemd tries again
 LOOK_S: Final = 1.0
@@ -39,14 +40,7 @@ def read(seed: Seed) -> FoundingCommit:
         UsageError: the branch does not hold the commit.
         SpecError: something lies in the tree that must not.
     """
-    write_known_hosts(seed)
-    mirror = Mirror(
-        Path(MIRROR),
-        url=seed.url,
-        branch=seed.branch,
-        folder=seed.path,
-        credential=seed.credential,
-    )
+    mirror = mirror_of(seed)
     commit = seed.founding_commit
     if not mirror.has(commit):
         mirror.fetch()
@@ -61,6 +55,36 @@ def read(seed: Seed) -> FoundingCommit:
     )
 
 
+def mirror_of(seed: Seed) -> Mirror:
+    """This node's mirror, by what the seed says of the origin."""
+    write_known_hosts(seed)
+    return Mirror(
+        Path(MIRROR),
+        url=seed.url,
+        branch=seed.branch,
+        folder=seed.path,
+        credential=seed.credential,
+    )
+
+
+def newest(seed: Seed) -> CommitId:
+    """The branch's tip, which holds a node that was declared after the founding.
+
+    Raises:
+        RepoError: the repository does not answer or lacks the branch; worth another try.
+        UsageError: the tip does not descend from the founding commit: it is some other cluster's.
+    """
+    mirror = mirror_of(seed)
+    tip = mirror.fetch()
+    if not mirror.is_ancestor(seed.founding_commit, tip):
+        raise UsageError(
+            f"{seed.url} {seed.branch} is at {tip[:12]}, which does not descend from the founding "
+            f"commit {seed.founding_commit[:12]}",
+            hint="install the node from a seed of the cluster that this repository describes",
+        )
+    return tip
+
+
 def write_known_hosts(seed: Seed) -> None:
     """The ssh servers that the mirror believes: libgit2 reads ~/.ssh/known_hosts, ssh's own format.
 
@@ -71,16 +95,20 @@ def write_known_hosts(seed: Seed) -> None:
 
 def wait_for(seed: Seed, journal: Journal) -> FoundingCommit:
     """As `read`, with patience for a repository that does not answer yet."""
+    commit = patiently(lambda: read(seed), journal)
+    journal.end("repository", f"repository read at {commit.commit[:12]}")
+    return commit
+
+
+def patiently(look: Callable[[], T], journal: Journal) -> T:
+    """What `look` finds, tried again for a while as long as the repository does not answer."""
     journal.begin("repository")
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            commit = read(seed)
+            return look()
         except RepoError as err:
             if time.monotonic() > end:
                 raise
             journal.wait_for("repository", f"the repository ({err.reason})")
             time.sleep(LOOK_S)
-        else:
-            journal.end("repository", f"repository read at {commit.commit[:12]}")
-            return commit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, osd, systemd
-from pvc_gitops.adapters.formation.context import Founding
+from pvc_gitops.adapters.formation.context import FirstStart, Founding, Joining
 from pvc_gitops.errors import PoolError
 from pvc_gitops.formation.render import ceph as render
 
@@ -30,19 +30,44 @@ def line(founding: Founding) -> None:
         if founding.is_first:
             monitors.require_clone_v2()
         _make_manager(founding, monitors)
-        osd.ensure_all(founding, monitors)
+        osd.write_bootstrap(monitors.bootstrap_key())
+    osd.ensure_all(founding)
     journal.end("osds", f"{len(founding.layout.me.osds)} OSDs made")
-    journal.begin("ceph health")
-    founding.wait("ceph health", lambda: _missing_health(founding.layout.osd_count))
-    journal.end("ceph health", "ceph HEALTH_OK")
+    if founding.layout.founding_osds:  # without any Ceph waits for a hypervisor's, and so would we
+        journal.begin("ceph health")
+        founding.wait("ceph health", lambda: _missing_health(founding.layout.founding_osds))
+        journal.end("ceph health", "ceph HEALTH_OK")
+
+
+def client_line(joining: Joining) -> None:
+    """A hypervisor's: guests' disks are reached, the OSDs of its document run."""
+    journal = joining.journal
+    journal.begin("ceph")
+    _configure_client(joining)
+    if joining.bootstrap_key is not None:
+        osd.write_bootstrap(joining.bootstrap_key)
+        joining.wait("ceph", _missing_quorum)
+        osd.ensure_all(joining)
+    journal.end("ceph", f"ceph configured, {len(joining.layout.me.osds)} OSDs made")
+
+
+def _missing_quorum() -> str | None:
+    try:
+        with ceph.monitors(osd.CLIENT, osd.BOOTSTRAP):
+            return None
+    except PoolError as err:
+        return f"ceph ({err.reason})"
 
 
 def _configure(founding: Founding) -> None:
-    secrets = founding.secrets
-    conf = render.conf(founding.layout, secrets.ceph_fsid)
-    files.write(ceph.CONF, conf)
-    admin = render.keyring("client.admin", secrets.ceph_admin)
+    _configure_client(founding)
+    admin = render.keyring("client.admin", founding.secrets.ceph_admin)
     files.write("/etc/ceph/ceph.client.admin.keyring", admin, mode=0o600)
+
+
+def _configure_client(start: FirstStart) -> None:
+    secrets = start.node_secrets
+    files.write(ceph.CONF, render.conf(start.layout, secrets.ceph_fsid))
     pvc = render.keyring("client.pvc", secrets.ceph_pvc)
     files.write("/etc/ceph/ceph.client.pvc.keyring", pvc, mode=0o600)
 

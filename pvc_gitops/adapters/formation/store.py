@@ -47,9 +47,8 @@ def mode_of(address: str) -> str | None:
 class FoundingStore:
     """The ensemble as formation uses it."""
 
-    def __init__(self, servers: Sequence[str], *, super_password: str, password: str) -> None:
+    def __init__(self, servers: Sequence[str], *, password: str) -> None:
         self._hosts = ",".join(f"{server}:{CLIENT_PORT}" for server in servers)
-        self._super_password = super_password
         self._password = password
 
     def formation(self) -> Formation | None:
@@ -69,10 +68,10 @@ class FoundingStore:
             data, _ = client.get_async(ENSEMBLE).get(timeout=CALL_S)
         return parse_ensemble(data.decode())
 
-    def found(self, records: Sequence[tuple[str, bytes]]) -> None:
+    def found(self, records: Sequence[tuple[str, bytes]], super_password: str) -> None:
         """Close the root to strangers and write everything in one transaction, unless it stands."""
         acl = [make_acl("sasl", USER, all=True)]
-        with self._session(SUPER_USER, self._super_password) as client:
+        with self._session(SUPER_USER, super_password) as client:
             client.set_acls_async("/", acl).get(timeout=CALL_S)
             transaction = client.transaction()
             for path, value in records:

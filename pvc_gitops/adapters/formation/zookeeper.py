@@ -82,7 +82,8 @@ def _records_missing(founding: Founding) -> str | None:
                 accepted=founding.accepted,
                 cluster_id=founding.secrets.cluster_id,
                 formation=founding.record.formation,
-            )
+            ),
+            founding.secrets.zookeeper_super,
         )
     except StoreUnavailable as err:
         return f"the store ({err.reason})"

@@ -12,7 +12,7 @@ COPIES_DEFAULT: Final = 3
 
 def conf(layout: Layout, fsid: str) -> str:
     """ceph.conf, the same on every node."""
-    copies = min(COPIES_DEFAULT, max(1, layout.osd_count))
+    copies = min(COPIES_DEFAULT, max(1, layout.founding_osds))
     monitors = ",".join(monitor_addresses(member) for member in layout.members)
     names = ", ".join(member.name for member in layout.members)
     return f"""[global]

@@ -20,6 +20,7 @@ zebra_options="-A 127.0.0.1 -s 90000000"
 bgpd_options="-A 127.0.0.1"
 bfdd_options="-A 127.0.0.1"
 """
+HYPERVISORS_MAX: Final = 1000  # FRR's own default is 100
 # The agent keeps a kernel route for each guest of its node (`adapters/netlink`): /32, as no other is.
 _GUESTS: Final = (
     "ip prefix-list GUESTS seq 5 permit 0.0.0.0/0 ge 32",
@@ -72,14 +73,18 @@ def _core_peers(layout: Layout) -> list[str]:
         " neighbor core timers 1 3",
         " neighbor core timers connect 1",
     ]
-    # A hypervisor talks to the reflectors only; they tell it of all others.
+    # Everybody calls the reflectors, which tell each of all others.
     peers = [
-        f" neighbor {node.addresses['cluster']} peer-group core"
-        for node in layout.nodes
-        if node.name != layout.me.name
-        and (_is_reflector(layout) or node.role is NodeRole.COORDINATOR)
+        f" neighbor {member.cluster} peer-group core"
+        for member in layout.members
+        if member.name != layout.me.name
     ]
-    return group + peers
+    if not _is_reflector(layout):
+        return group + peers
+    # Hypervisors are let in by the subnet, so that one that joins changes nothing here.
+    subnet = layout.cluster.networks["cluster"].subnet
+    listen = (f" bgp listen limit {HYPERVISORS_MAX}", f" bgp listen range {subnet} peer-group core")
+    return [*group, *peers, *listen]
 
 
 def _core(layout: Layout) -> list[str]:

@@ -8,19 +8,19 @@ from typing import Final
 from pvc_gitops.formation.layout import Layout
 from pvc_gitops.formation.render.sshd import UNIT as SSHD
 from pvc_gitops.formation.render.zookeeper import CLIENT_PORT, USER
-from pvc_gitops.formation.secrets import FoundingSecrets
 from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import NodeRole
 
 PASSWORD: Final = "/etc/pvc/zookeeper.password"  # noqa: S105  a path
 CREDENTIAL: Final = "/etc/pvc/source.credential"
+GUARDS_KEY: Final = "/etc/pvc/guards.key"  # base64, one line
 CEPH_CONF: Final = "/etc/ceph/ceph.conf"
 HEARTBEAT_S: Final = 1.0  # h of DESIGN section 8
 
 
-def toml(layout: Layout, seed: Seed, secrets: FoundingSecrets) -> str:
-    """The file of one node."""
+def toml(layout: Layout, seed: Seed, secret_uuid: str) -> str:
+    """The file of one node. `secret_uuid`: under which libvirt knows the key of guests' disks."""
     me, cluster = layout.me, layout.cluster
     credential = f"credential_file = {_text(CREDENTIAL)}\n" if seed.credential is not None else ""
     return f"""# Written by formation, once. Later commits do not change it.
@@ -55,7 +55,7 @@ path = {_text(seed.path)}
 [ceph]
 client = "pvc"
 conf = {_text(CEPH_CONF)}
-secret_uuid = {_text(secrets.libvirt_secret_uuid)}
+secret_uuid = {_text(secret_uuid)}
 """
 
 
@@ -73,4 +73,6 @@ def _text(value: str) -> str:
 def daemons(role: NodeRole) -> tuple[str, ...]:
     """What runs on a founded node."""
     units = ("pvc-guard.service", "pvc-node-agent.service", SSHD)
-    return (*units, "pvc-planner.service") if role is NodeRole.COORDINATOR else units
+    if role is NodeRole.HYPERVISOR:
+        return units
+    return (*units, "pvc-planner.service", "pvc-peers.service")

@@ -51,6 +51,7 @@ def attempt(folder: Path, host_keys: tuple[str, ...], key: str, commit: str) -> 
         url=url,
         founding_commit=commit,
         cluster_key=None,
+        authority="not asked for here",
         host_keys=host_keys,
         credential=credential,
     )

@@ -22,18 +22,29 @@ def mac(node: int, network: int) -> str:
 @functools.cache
 def spec(*, peers: bool = False, hypervisor: bool = False) -> ClusterSpec:
     """The example, with MACs; on demand with an upstream router, or with a fourth node without a vote."""
-    files = {
+    return load(files(peers=peers, hypervisor=hypervisor), commit=COMMIT)
+
+
+def files(
+    *, peers: bool = False, hypervisor: bool = False, key: str | None = None
+) -> dict[str, bytes]:
+    """The same as bytes. `key`: the fourth node's `identity.key`."""
+    found = {
         str(path.relative_to(EXAMPLE)): path.read_bytes()
         for path in sorted(EXAMPLE.rglob("*.yaml"))
         if not any(part.startswith(".") for part in path.relative_to(EXAMPLE).parts)
     }
     for number in (1, 2, 3, 4) if hypervisor else (1, 2, 3):
-        files[f"nodes/hv{number}.yaml"] = yaml.safe_dump(_node(number)).encode()
-    cluster = yaml.safe_load(files["cluster.yaml"])
+        found[f"nodes/hv{number}.yaml"] = yaml.safe_dump(_node(number)).encode()
+    cluster = yaml.safe_load(found["cluster.yaml"])
     if peers:
         cluster["spec"]["routing"] = {"peers": [{"address": "10.20.0.254", "asn": 65000}]}
-    files["cluster.yaml"] = yaml.safe_dump(cluster).encode()
-    return load(files, commit=COMMIT)
+    found["cluster.yaml"] = yaml.safe_dump(cluster).encode()
+    if key is not None:
+        fourth = yaml.safe_load(found["nodes/hv4.yaml"])
+        fourth["spec"]["identity"]["key"] = key
+        found["nodes/hv4.yaml"] = yaml.safe_dump(fourth).encode()
+    return found
 
 
 def _node(number: int) -> dict[str, object]:

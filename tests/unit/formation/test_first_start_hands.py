@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 from test_founding_values import record
 
-from pvc_gitops.adapters.formation import files, journal, peers, pki
-from pvc_gitops.adapters.formation.peers import Credentials, RecordServer, ask_all
+from pvc_gitops.adapters.formation import files, journal, pki
+from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
+from pvc_gitops.adapters.formation.peers import Credentials, ask_all
 from pvc_gitops.adapters.formation.store import parse_ensemble
 from pvc_gitops.cli.founding import write_founding
 from pvc_gitops.errors import UsageError, WorldError
 from pvc_gitops.formation.disks import device, osd_number
+from pvc_gitops.formation.peer_words import Answer
 from pvc_gitops.formation.render.frr import established
 from pvc_gitops.formation.secrets import SECRET_FILE, FoundingSecrets
+from pvc_gitops.model.codec import encode
 from pvc_gitops.model.ids import NodeName
 
 HV1, HV2 = NodeName("hv1"), NodeName("hv2")
@@ -82,12 +85,14 @@ class Node:
         files.write(self.credentials.key, key)
 
 
-@pytest.fixture
-def port(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
-    monkeypatch.setattr(peers, "PORT", number)
-    return number
+def serving(credentials, *, port=0):
+    """A node that tells its founding record."""
+    return PeerServer(
+        "127.0.0.1",
+        credentials,
+        lambda _asker, _question: Reply(answer=Answer(value=encode(record()))),
+        port=port,
+    )
 
 
 @pytest.fixture
@@ -95,49 +100,47 @@ def authority():
     return pki.new_authority("11111111", int(time.time()))
 
 
-@pytest.mark.usefixtures("port")
 def test_a_member_answers_a_member(tmp_path, authority):
     hv1, hv2 = Node(tmp_path, "hv1", authority), Node(tmp_path, "hv2", authority)
-    with RecordServer("127.0.0.1", record(), hv1.credentials):
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials) == {HV1: record()}
+    with serving(hv1.credentials) as server:
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
     # And again: a restarted formation binds at once.
-    with RecordServer("127.0.0.1", record(), hv1.credentials):
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials) == {HV1: record()}
+    with serving(hv1.credentials, port=server.port):
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
 
 
-@pytest.mark.usefixtures("port")
 def test_a_silent_member_is_none(tmp_path, authority):
     node = Node(tmp_path, "hv2", authority)
-    assert ask_all({HV1: "127.0.0.1"}, node.credentials) == {HV1: None}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert ask_all({HV1: "127.0.0.1"}, node.credentials, port=port) == {HV1: None}
 
 
-@pytest.mark.usefixtures("port")
 def test_a_member_under_another_s_name_is_not_believed(tmp_path, authority):
     hv1, hv2 = Node(tmp_path, "hv1", authority), Node(tmp_path, "hv2", authority)
-    with RecordServer("127.0.0.1", record(), hv2.credentials):
-        assert ask_all({HV1: "127.0.0.1"}, hv1.credentials) == {HV1: None}
+    with serving(hv2.credentials) as server:
+        assert ask_all({HV1: "127.0.0.1"}, hv1.credentials, port=server.port) == {HV1: None}
 
 
-@pytest.mark.usefixtures("port")
 def test_a_stranger_s_certificate_gets_nothing_and_the_server_goes_on(tmp_path, authority):
     hv1, hv2 = Node(tmp_path, "hv1", authority), Node(tmp_path, "hv2", authority)
     (tmp_path / "x").mkdir()
     stranger = Node(tmp_path / "x", "hv2", pki.new_authority("22222222", int(time.time())))
     # It would even trust our authority; we do not trust its.
     believing = dataclasses.replace(stranger.credentials, authority=hv1.credentials.authority)
-    with RecordServer("127.0.0.1", record(), hv1.credentials):
-        assert ask_all({HV1: "127.0.0.1"}, believing) == {HV1: None}
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials) == {HV1: record()}
+    with serving(hv1.credentials) as server:
+        assert ask_all({HV1: "127.0.0.1"}, believing, port=server.port) == {HV1: None}
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
 
 
-def test_old_tls_is_refused(tmp_path, port, authority):
+def test_old_tls_is_refused(tmp_path, authority):
     hv1 = Node(tmp_path, "hv1", authority)
     context = ssl.create_default_context(cafile=hv1.credentials.authority)
     context.load_cert_chain(hv1.credentials.certificate, hv1.credentials.key)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with (
-        RecordServer("127.0.0.1", record(), hv1.credentials),
-        socket.create_connection(("127.0.0.1", port)) as plain,
+        serving(hv1.credentials) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as plain,
         pytest.raises(ssl.SSLError),
     ):
         context.wrap_socket(plain, server_hostname="hv1")
@@ -158,9 +161,10 @@ def test_a_certificate_belongs_to_its_authority_and_key(authority):
     certificate = pki.sign(
         authority, key, name="hv1", addresses=[], domain="lab.example", now_s=int(time.time())
     )
-    assert pki.is_signed_by(certificate, authority, key)
-    assert not pki.is_signed_by(certificate, authority, pki.new_key())
-    assert not pki.is_signed_by(certificate, pki.new_authority("other", int(time.time())), key)
+    other = pki.new_authority("11111111", int(time.time()))  # it even calls itself so
+    assert pki.is_signed_by(certificate, authority.certificate, key)
+    assert not pki.is_signed_by(certificate, authority.certificate, pki.new_key())
+    assert not pki.is_signed_by(certificate, other.certificate, key)
 
 
 # --- founding secrets on disk ---

@@ -82,10 +82,12 @@ def test_a_seed_survives_its_file():
         ({"host_keys": "x"}, "host_keys is no list"),
         ({"cluster_key": 7}, "cluster_key is neither text nor null"),
         ({"surprise": 1}, "expected exactly"),
+        ({"authority": None}, "not exactly one of cluster_key"),
+        ({"cluster_key": "AGE-SECRET-KEY-1X"}, "not exactly one of cluster_key"),
     ],
 )
 def test_a_seed_that_is_not_understood_whole_is_refused(change, reason):
-    made = json.loads(seed.make(url="u", founding_commit=COMMIT, cluster_key=None))
+    made = json.loads(seed.make(url="u", founding_commit=COMMIT, cluster_key=None, authority="PEM"))
     with pytest.raises(UsageError, match=reason):
         seed.parse(json.dumps({**made, **change}).encode())
 

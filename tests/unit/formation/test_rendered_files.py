@@ -129,7 +129,8 @@ def test_monitors_know_the_administrator_and_the_guests_client_from_their_making
 
 def test_libvirt_lets_in_nodes_of_this_cluster_only_and_is_itself():
     text = libvirt.libvirtd_conf(of())
-    assert 'tls_allowed_dn_list = ["CN=hv1", "CN=hv2", "CN=hv3"]' in text
+    # By the authority's signature alone: it signs for nodes and nothing else.
+    assert 'auth_tls = "none"\ntls_allowed_dn_list = ["CN=*"]\n' in text
     uuids = {libvirt.libvirtd_conf(of(name)).splitlines()[0] for name in spec().nodes}
     assert len(uuids) == 3
 
@@ -163,6 +164,8 @@ router bgp 65500
  neighbor core timers connect 1
  neighbor 10.21.0.2 peer-group core
  neighbor 10.21.0.3 peer-group core
+ bgp listen limit 1000
+ bgp listen range 10.21.0.0/24 peer-group core
  !
  address-family l2vpn evpn
   neighbor core activate
@@ -185,7 +188,11 @@ def test_frr_of_a_hypervisor_talks_to_the_reflectors_and_reflects_nothing():
     text = frr.conf(of(NodeName("hv4"), hypervisor=True))
     assert text.count("peer-group core\n") == 3
     assert "route-reflector-client" not in text
-    assert " neighbor 10.21.0.4 peer-group core" in frr.conf(of(hypervisor=True))
+    assert "listen" not in text
+
+
+def test_frr_of_a_coordinator_is_the_same_whoever_joins():
+    assert frr.conf(of(hypervisor=True)) == frr.conf(of())
 
 
 def test_frr_talks_to_declared_routers_with_the_same_timers():
@@ -204,10 +211,11 @@ def toml(credential: str | None) -> str:
     made = seed.make(
         url="http://10.20.0.254/lab.git",
         founding_commit=COMMIT,
-        cluster_key=None,
+        cluster_key="AGE-SECRET-KEY-1X",
         credential=credential,
     )
-    return node.toml(of(NodeName("hv2")), seed.parse(made), drawn())
+    uuid = drawn().of_every_node.libvirt_secret_uuid
+    return node.toml(of(NodeName("hv2")), seed.parse(made), uuid)
 
 
 def test_node_toml_is_what_the_processes_of_a_node_read():
@@ -220,7 +228,7 @@ def test_node_toml_is_what_the_processes_of_a_node_read():
     assert read.addresses.storage == "10.22.0.2"
     assert read.source.url == "http://10.20.0.254/lab.git"
     assert read.source.credential_file is None
-    assert read.ceph.secret_uuid == drawn().libvirt_secret_uuid
+    assert read.ceph.secret_uuid == drawn().of_every_node.libvirt_secret_uuid
 
 
 def test_node_toml_names_the_credential_s_file_and_never_holds_it():

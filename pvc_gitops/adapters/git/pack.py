@@ -1,0 +1,76 @@
+"""Objects of a commit from one mirror to another, without an origin between them: git's own pack format,
+written and read by git's own programs in children with time limits.
+
+What comes is named by its content. A pack that lacks something, or holds something broken, is refused
+whole; nothing in it can be other than what the commit's id says.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import pygit2
+
+from pvc_gitops.errors import RepoError
+from pvc_gitops.model.ids import CommitId
+
+LIMIT_S: Final = 60.0  # a mirror of 256 MiB takes a few seconds
+WORDS_MAX: Final = 300
+# Later fetches need not transfer again what came from a peer.
+REF: Final = "refs/remotes/peers/accepted"
+_ENVIRONMENT: Final = {
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def write(mirror: Path, head: CommitId, base: CommitId | None) -> BinaryIO:
+    """A file with all objects of `head` that `base` does not have, at its beginning. Raises RepoError."""
+    body = tempfile.TemporaryFile()  # noqa: SIM115  handed over
+    revisions = f"{head}\n" + (f"^{base}\n" if base is not None else "")
+    argv = ("pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset")
+    try:
+        _git(mirror, argv, revisions.encode(), "pack", head, stdout=body)
+    except RepoError:
+        body.close()
+        raise
+    body.seek(0)
+    return body
+
+
+def read(mirror: Path, head: CommitId, pack: BinaryIO) -> None:
+    """Take a pack up whose newest commit is `head`. Raises RepoError; the mirror is then as before."""
+    data = pack.read()
+    _git(mirror, ("index-pack", "--stdin", "--strict", "--fix-thin"), data, "unpack", head)
+    # Whole: every object that the commit reaches is here, also those that were said to be here before.
+    _git(mirror, ("rev-list", "--objects", "--quiet", head), b"", "verify", head)
+    repository = pygit2.Repository(str(mirror))
+    repository.references.create(REF, pygit2.Oid(hex=head), force=True)
+
+
+def _git(
+    mirror: Path,
+    argv: tuple[str, ...],
+    stdin: bytes,
+    operation: str,
+    target: str,
+    *,
+    stdout: BinaryIO | int = subprocess.DEVNULL,
+) -> None:
+    try:
+        done = subprocess.run(
+            ["git", f"--git-dir={mirror}", *argv],
+            input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False,
+            env={"PATH": os.environ.get("PATH", ""), **_ENVIRONMENT},
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise RepoError(operation, target, str(err), retryable=True) from err
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()[-WORDS_MAX:]
+        raise RepoError(operation, target, words or f"status {done.returncode}", retryable=True)
