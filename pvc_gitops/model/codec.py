@@ -36,7 +36,11 @@ def encode(value: Any) -> Any:  # noqa: ANN401  any of our values
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401  any of our values
     """The same bytes for equal values, in every process."""
-    plain = encode(value)
+    return canonical_json(encode(value))
+
+
+def canonical_json(plain: Any) -> bytes:  # noqa: ANN401  JSON
+    """As `canonical`, of what is plain JSON already."""
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
 

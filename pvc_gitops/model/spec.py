@@ -26,6 +26,7 @@ from pvc_gitops.model.ids import (
     VolumeName,
 )
 from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
+from pvc_gitops.model.trust import NO_TRUST, Trust
 from pvc_gitops.model.units import duration_s, size_mib
 
 
@@ -78,6 +79,7 @@ class Cluster:
     drift: Mapping[str, str]  # kind -> heal, report
     lease_s: float
     fence_delay_s: float
+    cold_start_s: float  # how long absent nodes are waited for
     admission: str  # enforce, warn, none
     tolerate_nodes: int
     strategy: Strategy
@@ -113,6 +115,7 @@ class Cluster:
             drift=MappingProxyType(dict(spec.get("drift", {}))),  # none in a record of before
             lease_s=duration_s(ha["lease"]),
             fence_delay_s=duration_s(ha["fence_delay"]),
+            cold_start_s=duration_s(ha["cold_start"]),
             admission=ha["admission"],
             tolerate_nodes=ha["tolerate_nodes"],
             strategy=Strategy(scheduling["strategy"]),
@@ -470,12 +473,16 @@ class ClusterSpec:
     """All that a commit declares: documents by address, and the schema's word on their fields.
 
     Iteration over `documents` is in order of address. `commit` is None for a folder outside of git.
+    `digests`: specs with the SHA-256 (hex) of their canonical JSON, as far as somebody computed them;
+    they hold for these very objects.
     """
 
     commit: CommitId | None
     documents: Mapping[Address, Document]
     fields: Fields = field(compare=False)
+    digests: tuple[tuple[Spec, str], ...] = field(default=(), compare=False, repr=False)
     transitions: Transitions = NO_TRANSITIONS
+    trust: Trust = NO_TRUST
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
         return tuple(doc for doc in self.documents.values() if doc.kind is kind)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 
-from pvc_gitops.model.codec import canonical
-from pvc_gitops.model.document import Spec, Value
+from pvc_gitops.model.codec import canonical, canonical_json
+from pvc_gitops.model.document import Spec
 from pvc_gitops.model.ids import NodeName, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Change, ItemKind, NodeStamp, PlanPolicy, ReportItem
@@ -18,17 +17,19 @@ _EFFECT_DIGITS = 8
 
 
 class Digests:
-    """Digests of specs, each computed once: a new object's stands in the commit and in its change."""
+    """Digests of specs, each computed once: a new object's stands in the commit and in its change.
+    `known` are those that whoever read the specs has computed already."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Spec, str]] = {}  # by identity; holding the spec keeps it so
+    def __init__(self, known: Iterable[tuple[Spec, str]] = ()) -> None:
+        # By identity; holding the spec keeps it so.
+        self._known: dict[int, tuple[Spec, str]] = {id(pair[0]): pair for pair in known}
 
     def of(self, spec: Spec | None) -> str | None:
         if spec is None:
             return None
         known = self._known.get(id(spec))
         if known is None:
-            known = (spec, hashlib.sha256(_dumped(spec)).hexdigest())
+            known = (spec, hashlib.sha256(canonical_json(spec)).hexdigest())
             self._known[id(spec)] = known
         return known[1]
 
@@ -48,11 +49,11 @@ def plan_id(
     ]
     digest = hashlib.sha256()
     for part in (
-        _dumped(documents),
+        canonical_json(documents),
         canonical(inventory),
         canonical(policy),
-        _dumped([[i.word, i.address, i.source] for i in spec.transitions.items]),
-        _dumped([spec.commit, parent]),
+        canonical_json([[i.word, i.address, i.source] for i in spec.transitions.items]),
+        canonical_json([spec.commit, parent]),
     ):
         digest.update(hashlib.sha256(part).digest())
     return PlanId(digest.hexdigest()[:_ID_DIGITS])
@@ -71,7 +72,7 @@ def effect(changes: Iterable[Change], report: Iterable[ReportItem], *, digests: 
         for change in changes
     ]
     blocked = [[item.address, item.code] for item in report if item.kind is ItemKind.BLOCKED]
-    return hashlib.sha256(_dumped([does, blocked])).hexdigest()[:_EFFECT_DIGITS]
+    return hashlib.sha256(canonical_json([does, blocked])).hexdigest()[:_EFFECT_DIGITS]
 
 
 def stamps(inventory: Inventory) -> Mapping[NodeName, NodeStamp]:
@@ -83,8 +84,3 @@ def stamps(inventory: Inventory) -> Mapping[NodeName, NodeStamp]:
         )
         for name, facts in sorted(inventory.nodes.items())
     }
-
-
-def _dumped(value: Value) -> bytes:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()

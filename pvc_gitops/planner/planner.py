@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import PlanId
+from pvc_gitops.model.ids import PlanId, address
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import (
     Action,
@@ -34,6 +34,7 @@ from pvc_gitops.planner.steps.images import plan_image
 from pvc_gitops.planner.steps.networks import plan_network
 from pvc_gitops.planner.steps.pools import plan_pool
 from pvc_gitops.planner.steps.volumes import plan_volume
+from pvc_gitops.planner.survival import Survival
 
 # Raised whenever the same arguments would give another plan.
 PLANNER_VERSION: Final = "0.1.0"
@@ -71,12 +72,12 @@ def plan(
         plan_volume(context, draft, doc)
     for doc in spec.of_kind(Kind.NETWORK):
         plan_network(context, draft, doc)
-    capacity = plan_guests(context, draft)
+    _, survival = plan_guests(context, draft)
     removal.remove_others(context, draft, going)
     _report_nodes(context, draft)
-    _report_capacity(context, draft, capacity)
+    _report_capacity(context, draft, survival)
 
-    return _finished(context, draft, capacity, parent)
+    return _finished(context, draft, survival, parent)
 
 
 def exit_code(of: Plan) -> int:
@@ -86,13 +87,11 @@ def exit_code(of: Plan) -> int:
     return _EXIT_CHANGES if of.steps else _EXIT_NOTHING
 
 
-def _finished(
-    context: Context, draft: Draft, capacity: tuple[Loss, ...], parent: PlanId | None
-) -> Plan:
+def _finished(context: Context, draft: Draft, survival: Survival, parent: PlanId | None) -> Plan:
     steps = ordered(draft.steps)
     changes = tuple(change for _, change in sorted(draft.changes.items()))
     report = tuple(sorted(draft.report, key=lambda i: (i.address, i.kind, i.code, i.text)))
-    digests = identity.Digests()
+    digests = identity.Digests(context.spec.digests)
     return Plan(
         id=identity.plan_id(
             context.spec, context.inventory, context.policy, parent, digests=digests
@@ -108,8 +107,9 @@ def _finished(
         steps=steps,
         placement=tuple(sorted(draft.placement, key=lambda choice: choice.vm)),
         report=report,
-        capacity=capacity,
-        summary=_summary(context, changes, draft, steps, capacity),
+        capacity=survival.after,
+        summary=_summary(context, changes, draft, steps, survival.after),
+        during=survival.during,
     )
 
 
@@ -156,17 +156,28 @@ def _report_nodes(context: Context, draft: Draft) -> None:
         )
 
 
-def _report_capacity(context: Context, draft: Draft, capacity: Iterable[Loss]) -> None:
+def _report_capacity(context: Context, draft: Draft, survival: Survival) -> None:
+    """Losses that would leave guests without a place: afterwards, or only until then."""
     if context.cluster.admission == "none" or context.cluster.tolerate_nodes == 0:
         return
-    for loss in capacity:
-        if loss.verdict is CapacityVerdict.HOLDS:
-            continue
-        lack = f", {-loss.spare_mib} MiB are missing" if loss.spare_mib < 0 else ""
-        draft.item(
-            ItemKind.WARNING,
-            next(doc.address for doc in context.spec.of_kind(Kind.NODE) if doc.name == loss.node),
-            "n-minus-1",
-            f"its loss would leave {len(loss.homeless)} guests without a place"
-            f" ({', '.join(loss.homeless[:3])}{lack})",
-        )
+    lasting = {loss.lost for loss in survival.after if loss.verdict is not CapacityVerdict.HOLDS}
+    for loss in survival.after:
+        if loss.lost in lasting:
+            _report_loss(draft, loss, "n-minus-1", "its loss")
+    for loss in survival.during:
+        if loss.verdict is not CapacityVerdict.HOLDS and loss.lost not in lasting:
+            _report_loss(draft, loss, "n-minus-1-during", "until this plan is done, its loss")
+
+
+def _report_loss(draft: Draft, loss: Loss, code: str, words: str) -> None:
+    lack = f", {-loss.spare_mib} MiB are missing" if loss.spare_mib < 0 else f", {loss.why}"
+    count = len(loss.homeless)
+    guests = "1 guest" if count == 1 else f"{count} guests"
+    beside = f" together with {' and '.join(loss.others)}" if loss.others else ""
+    draft.item(
+        ItemKind.WARNING,
+        address(Kind.NODE, loss.node),
+        code,
+        f"{words}{beside} would leave {guests} without a place"
+        f" ({', '.join(loss.homeless[:3])}{lack})",
+    )

@@ -5,17 +5,18 @@ Checks collect findings by field; places are looked up once for each document th
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pvc_gitops.model.document import Document, FieldPath, Value
 from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.values import dataclass
-from pvc_gitops.spec.documents import Spot, Spots, decode, lines_of, parse
 from pvc_gitops.spec.places import field_spots
 from pvc_gitops.spec.scalars import Ambiguous, Resolver
+
+if TYPE_CHECKING:  # the parser is imported where there are findings
+    from pvc_gitops.spec.documents import Spot
 
 SHOWN_MAX: Final = 60  # characters of a value in a message
 LINE_MAX: Final = 160  # characters of a source line; what is longer is not for people
@@ -60,6 +61,8 @@ def meant(word: str, known: Iterable[str]) -> str | None:
             if name[:1] == word[:1].lower() and abs(len(name) - len(word)) <= 2  # noqa: PLR2004
         ]
         candidates = near[:CANDIDATES_MAX]
+    import difflib  # only for a mistake
+
     close = difflib.get_close_matches(word[:100].lower(), candidates, n=1, cutoff=0.6)
     if close:
         return close[0]
@@ -88,6 +91,8 @@ def source_line(lines: list[str], line: int) -> str:
 
 def located(findings: Iterable[Finding], files: Mapping[str, bytes]) -> list[Problem]:
     """Findings with their places."""
+    from pvc_gitops.spec.documents import Spots, decode, lines_of, parse
+
     by_file: dict[str, list[Finding]] = {}
     for finding in findings:
         by_file.setdefault(finding.document.file, []).append(finding)

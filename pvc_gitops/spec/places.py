@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from pvc_gitops.model.document import NAMED_LISTS, FieldPath, Kind
-from pvc_gitops.spec.documents import RawPath, Spot, Spots, parse
 from pvc_gitops.spec.scalars import Resolver
+
+if TYPE_CHECKING:  # the parser is imported when a place is looked up
+    from pvc_gitops.spec.documents import RawPath, Spot, Spots
 
 
 class LazyPlaces(Mapping[FieldPath, tuple[int, int]]):
@@ -21,6 +24,8 @@ class LazyPlaces(Mapping[FieldPath, tuple[int, int]]):
 
     def _places(self) -> dict[FieldPath, tuple[int, int]]:
         if self._known is None:
+            from pvc_gitops.spec.documents import Spots, parse
+
             spots = Spots()
             value = parse(self._data, Resolver(), spots)
             self._known = {
