@@ -12,6 +12,7 @@ from typing import assert_never
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes, unchecked
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
+from pvc_gitops.model.inventory import Deviation
 from pvc_gitops.model.plan import Step
 from pvc_gitops.model.records import Applied
 from pvc_gitops.model.spec import Network
@@ -67,6 +68,24 @@ def commands(want: Bridge | None, have: Bridge | None) -> Iterator[Command]:
         yield CreateBridge(bridge=want)
     elif have != want:
         yield UpdateBridge(bridge=want)
+
+
+def deviations(want: Bridge, have: Bridge) -> tuple[Deviation, ...]:
+    """What is not as the record says, in words. Only a gateway is somebody's doing for certain: an MTU
+    may follow the cluster's."""
+    is_drift = have.digest == want.digest
+    rows = (
+        ("gateway", have.gateway or "none", want.gateway or "none", is_drift),
+        ("mtu", have.mtu_bytes, want.mtu_bytes, False),
+        ("local address", have.local_address, want.local_address, is_drift),
+    )
+    return tuple(
+        Deviation(
+            part=part, live=str(live), applied=str(applied), needs_restart=False, is_drift=is_it
+        )
+        for part, live, applied, is_it in rows
+        if live != applied
+    )
 
 
 def dhcp_commands(

@@ -6,20 +6,20 @@ a step is done. Starting and stopping are in `controllers/guests.py`, the one me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import assert_never
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, assert_never
 
 from pvc_gitops.appliers import network
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes
-from pvc_gitops.errors import ApplyError, PrereqError
+from pvc_gitops.errors import ApplyError, HypervisorError, PrereqError
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import VmName
-from pvc_gitops.model.inventory import GuestState
+from pvc_gitops.model.inventory import Deviation, GuestState
 from pvc_gitops.model.plan import Operation, Step
 from pvc_gitops.model.records import Applied, GuestPhase, PlacementRecord, Wanted
 from pvc_gitops.model.spec import Network, VirtualMachine
+from pvc_gitops.model.units import size_text
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment, World
@@ -54,13 +54,28 @@ class DetachDisk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeDisk:
+    """A disk has grown: say so to the guest."""
+
+    disk: DiskAttachment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndAtReboot:
+    """A reboot from inside is the next start, which brings what waits for one."""
+
+    ends: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """The domain is all that its record says."""
+    """What the domain shows now of its record."""
 
     digest: str
+    sizes_mib: Mapping[str, int]
 
 
-Command = AttachNic | DetachNic | AttachDisk | DetachDisk | Mark
+Command = AttachNic | DetachNic | AttachDisk | DetachDisk | ResizeDisk | EndAtReboot | Mark
 
 
 def commands(want: Domain, have: Domain) -> Iterator[Command]:
@@ -76,27 +91,80 @@ def commands(want: Domain, have: Domain) -> Iterator[Command]:
         yield DetachNic(name=name)
     for name in sorted(old_disks.keys() - new_disks.keys()):
         yield DetachDisk(name=name)
+    for name in sorted(new_disks.keys() & old_disks.keys()):
+        if new_disks[name].size_mib > old_disks[name].size_mib:
+            yield ResizeDisk(disk=new_disks[name])
     for name in sorted(new_disks.keys() - old_disks.keys()):
         yield AttachDisk(disk=new_disks[name])
     for name in sorted(new_nics.keys() - old_nics.keys()):
         yield AttachNic(nic=new_nics[name])
-    if have.digest != want.digest and not needs_restart(want, have):
-        yield Mark(digest=want.digest)
+    waits = needs_restart(want, have)
+    if waits != have.ends_at_reboot:
+        yield EndAtReboot(ends=waits)
+    digest = have.digest if waits else want.digest
+    sizes_mib = {disk.name: disk.size_mib for disk in want.disks}
+    if digest != have.digest or sizes_mib != {disk.name: disk.size_mib for disk in have.disks}:
+        yield Mark(digest=digest, sizes_mib=sizes_mib)
 
 
 def needs_restart(want: Domain, have: Domain) -> bool:
     """Is there a difference that only a stop and a start brings into force?"""
-    nics = {nic.name: nic for nic in have.nics}
-    disks = {disk.name: disk for disk in have.disks}
-    return (
-        any(nics.get(nic.name, nic) != nic for nic in want.nics)
-        or any(disks.get(disk.name, disk) != disk for disk in want.disks)
-        or _fixed(want) != _fixed(have)
-    )
+    return any(each.needs_restart for each in deviations(want, have))
 
 
-def _fixed(domain: Domain) -> Domain:
-    return replace(domain, nics=(), disks=(), digest="", starts=0)
+def deviations(want: Domain, have: Domain) -> tuple[Deviation, ...]:
+    """Every part of a running domain that is not as wanted, in words.
+
+    A NIC's MTU is its network's and comes with the next start, whenever that is. A disk that is larger
+    than wanted is not the domain's business.
+    """
+    is_drift = have.digest == want.digest
+    found: list[Deviation] = []
+
+    def differ(part: str, live: object, applied: object, *, needs_restart: bool) -> None:
+        if live != applied:
+            found.append(
+                Deviation(
+                    part=part,
+                    live=str(live),
+                    applied=str(applied),
+                    needs_restart=needs_restart,
+                    is_drift=is_drift,
+                )
+            )
+
+    differ("vcpus", have.vcpus, want.vcpus, needs_restart=True)
+    live, applied = (size_text(each.memory_mib) for each in (have, want))
+    differ("memory", live, applied, needs_restart=True)
+    differ("cpu model", have.cpu_model, want.cpu_model, needs_restart=True)
+    differ("firmware", have.firmware, want.firmware, needs_restart=True)
+    differ("console log", have.console_log, want.console_log, needs_restart=True)
+    for word, old, new in (
+        ("disk", _by_name(have.disks), _by_name(want.disks)),
+        ("nic", _by_name(have.nics), _by_name(want.nics)),
+    ):
+        for name in sorted(old.keys() | new.keys()):
+            if name not in old or name not in new:
+                seen = ["there" if name in of else "absent" for of in (old, new)]
+                differ(f"{word} {name}", *seen, needs_restart=False)
+                continue
+            for field in _DEVICE_FIELDS[word]:
+                part, values = f"{word} {name} {field}", (old[name], new[name])
+                differ(part, *(getattr(each, field) for each in values), needs_restart=True)
+            if word == "disk" and old[name].size_mib < new[name].size_mib:
+                told = (size_text(each[name].size_mib) for each in (old, new))
+                differ(f"disk {name} size", *told, needs_restart=False)
+    return tuple(found)
+
+
+_DEVICE_FIELDS: Final = {
+    "disk": ("pool", "image", "bus", "boot"),
+    "nic": ("mac", "bridge", "model"),
+}
+
+
+def _by_name(devices: Iterable[Any]) -> Mapping[str, Any]:
+    return {device.name: device for device in devices}
 
 
 def execute(command: Command, vm: str, world: World) -> None:
@@ -110,10 +178,24 @@ def execute(command: Command, vm: str, world: World) -> None:
             world.hypervisor.attach_disk(vm, command.disk)
         case DetachDisk():
             world.hypervisor.detach_disk(vm, command.name)
+        case ResizeDisk():
+            _resize(command.disk, vm, world)
+        case EndAtReboot():
+            world.hypervisor.end_at_reboot(vm, ends=command.ends)
         case Mark():
-            world.hypervisor.mark(vm, command.digest)
+            world.hypervisor.mark(vm, command.digest, command.sizes_mib)
         case other:
             assert_never(other)
+
+
+def _resize(disk: DiskAttachment, vm: str, world: World) -> None:
+    """As large as the image is: told less, QEMU would cut it off."""
+    facts = world.images.images(disk.pool).get(disk.image)
+    if facts is None or facts.size_mib < disk.size_mib:
+        has = "not there" if facts is None else f"{facts.size_mib} MiB"
+        what = f"{disk.pool}/{disk.image} should have {disk.size_mib} MiB and is {has}"
+        raise HypervisorError("resize", f"{vm} {disk.name}", what, retryable=True)
+    world.hypervisor.resize_disk(vm, disk.name, facts.size_mib)
 
 
 def domain_of(
@@ -159,6 +241,7 @@ def domain_of(
                 image=record.disks[name].image,
                 bus=vm.disks[name].bus,
                 boot=vm.disks[name].boot,
+                size_mib=record.disks[name].size_mib,
             )
             for name in sorted(vm.disks)
         ),
@@ -196,12 +279,20 @@ def run(step: Step, world: World, progress: Progress) -> Outcome | None:
         return None
     assert step.record is not None
     is_current = facts.domain.digest == step.record.digest
-    if not is_current and not step.inputs.get("is_deferred", False):
+    is_deferred = step.inputs.get("is_deferred", False) and _has_devices(facts.domain, step.record)
+    if not is_current and not is_deferred:
         return None
     pending = "" if is_current else "; the rest of the change waits for the next start"
     return Outcome(
         evidence={"domain": f"running on {world.me.node}, start {placement.starts}{pending}"}
     )
+
+
+def _has_devices(domain: Domain, record: Applied) -> bool:
+    """Is everything plugged and told that can be while it runs?"""
+    disks = {disk.name: (disk.image, disk.size_mib) for disk in domain.disks}
+    recorded = {name: (ref.image, ref.size_mib) for name, ref in record.disks.items()}
+    return disks == recorded and {nic.name for nic in domain.nics} == record.nics.keys()
 
 
 def _is_stopped(step: Step) -> bool:

@@ -25,6 +25,7 @@ from pvc_gitops.errors import (
     WorldError,
 )
 from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import (
@@ -473,14 +474,21 @@ def _keep(done: _Round, guest: Guest) -> GuestMemory:
     assert guest.facts is not None
     have = guest.facts.domain
     assert guest.record is not None
-    if have is None or have.digest == guest.record.digest:
+    if have is None:
         return memory
+    is_current = have.digest == guest.record.digest
     want = _domain(done.view, guest, have.starts)
     if isinstance(want, str):
-        done.faults.append(f"guest {guest.name} cannot take its change: {want}")
+        if not is_current:
+            done.faults.append(f"guest {guest.name} cannot take its change: {want}")
         return memory
+    if is_current and not done.view.heals(Kind.VM):
+        return memory  # somebody changed the domain: the report says so
     for command in vm.commands(want, have):
         done.has_acted = True
+        if is_current:
+            world = done.world
+            world.journal.event("drift_healed", vm=guest.name, command=type(command).__name__)
         if isinstance(command, vm.AttachDisk):
             check_unused(done.world, command.disk)
         vm.execute(command, guest.name, done.world)

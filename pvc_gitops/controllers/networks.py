@@ -12,7 +12,7 @@ from dataclasses import field
 from pvc_gitops.appliers import network
 from pvc_gitops.controllers.view import View
 from pvc_gitops.errors import LinkError
-from pvc_gitops.model.document import Spec
+from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.model.values import dataclass
@@ -59,6 +59,8 @@ def tick(world: World, view: View, memory: NetworkMemory) -> NetworksDone:
             continue
         has_acted = True
         world.journal.event("network", command=type(command).__name__, vni=vni)
+        if _is_drift(view, command):
+            world.journal.event("drift_healed", vni=vni, command=type(command).__name__)
         if isinstance(command, network.CreateBridge | network.DeleteBridge):
             told.pop(vni, None)  # a new bridge knows nobody
     for vni, record in sorted(_present(view).items()):
@@ -87,9 +89,21 @@ def decide(view: View) -> Iterator[network.Command]:
         want = wanted.get(vni)
         if want is None and _is_used(view, vni):
             continue
-        yield from network.commands(want, view.bridges.get(vni))
+        for command in network.commands(want, view.bridges.get(vni)):
+            if view.heals(Kind.NETWORK) or not _is_drift(view, command):
+                yield command
     served = dict(_served(view))
     yield from network.dhcp_commands(served, view.dhcp)
+
+
+def _is_drift(view: View, command: network.Command) -> bool:
+    """Does it only undo what somebody did by hand? A bridge that is gone is always made again: a node
+    that has just booted has none."""
+    if not isinstance(command, network.UpdateBridge) or view.bridges is None:
+        return False
+    have = view.bridges.get(command.bridge.vni)
+    found = () if have is None else network.deviations(command.bridge, have)
+    return bool(found) and all(each.is_drift for each in found)
 
 
 def _wanted(view: View) -> dict[int, Bridge]:

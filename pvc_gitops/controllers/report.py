@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from pvc_gitops.appliers import network, vm
 from pvc_gitops.controllers.records import write
 from pvc_gitops.controllers.view import View
 from pvc_gitops.model import paths
-from pvc_gitops.model.ids import VmName
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ids import VmName, address
 from pvc_gitops.model.inventory import (
+    Deviation,
     GuestFacts,
     Hardware,
     NetworkFacts,
@@ -17,7 +21,7 @@ from pvc_gitops.model.inventory import (
     NodeState,
 )
 from pvc_gitops.model.values import dataclass
-from pvc_gitops.world.ports import World
+from pvc_gitops.world.ports import DomainFacts, World
 
 REPORT_EVERY_S: Final = 10.0
 
@@ -36,6 +40,7 @@ def tick(world: World, view: View, memory: ReportMemory, faults: tuple[str, ...]
     hardware = memory.hardware or world.hypervisor.hardware()
     before = memory.facts
     facts = _facts(world, view, hardware, faults)
+    _tell_drift(world, before, facts)
     if before is not None:
         facts = replace(
             facts, report_number=before.report_number, observed_at_s=before.observed_at_s
@@ -62,15 +67,11 @@ def _facts(world: World, view: View, hardware: Hardware, faults: tuple[str, ...]
         incarnation=None if view.incarnation is None else view.incarnation.id,
         hardware=hardware,
         guests={
-            VmName(name): GuestFacts(
-                state=facts.state,
-                uuid=facts.uuid,
-                digest="" if facts.domain is None else facts.domain.digest,
-            )
+            VmName(name): _guest(view, VmName(name), facts)
             for name, facts in sorted((view.domains or {}).items())
         },
         networks={
-            name: NetworkFacts(digest=bridges[vni].digest)
+            name: NetworkFacts(digest=bridges[vni].digest, deviations=_network(view, name, vni))
             for name, vni in sorted(digests.items())
             if vni in bridges
         },
@@ -78,3 +79,53 @@ def _facts(world: World, view: View, hardware: Hardware, faults: tuple[str, ...]
         report_number=0,
         observed_at_s=0,
     )
+
+
+def _guest(view: View, name: VmName, facts: DomainFacts) -> GuestFacts:
+    have, record = facts.domain, view.guests.get(name)
+    deviations: tuple[Deviation, ...] = ()
+    if have is not None and record is not None and view.core_mtu_bytes is not None:
+        want = vm.domain_of(
+            record,
+            networks=view.networks,
+            core_mtu_bytes=view.core_mtu_bytes,
+            starts=have.starts,
+        )
+        deviations = () if isinstance(want, str) else vm.deviations(want, have)
+    return GuestFacts(
+        state=facts.state,
+        uuid=facts.uuid,
+        digest="" if have is None else have.digest,
+        starts=0 if have is None else have.starts,
+        deviations=deviations,
+    )
+
+
+def _network(view: View, name: str, vni: int) -> tuple[Deviation, ...]:
+    assert view.bridges is not None
+    if view.core_mtu_bytes is None or view.node is None:
+        return ()
+    want = network.bridge_of(
+        view.networks[name],
+        local_address=view.node.addresses["cluster"],
+        core_mtu_bytes=view.core_mtu_bytes,
+    )
+    return () if want is None else network.deviations(want, view.bridges[vni])
+
+
+def _tell_drift(world: World, before: NodeFacts | None, after: NodeFacts) -> None:
+    """One line in the journal for every part that somebody changed, when it is first seen."""
+    known = {} if before is None else dict(_drifts(before))
+    for where, found in _drifts(after):
+        for each in found:
+            if each not in known.get(where, ()):
+                world.journal.event(
+                    "drift", of=where, part=each.part, live=each.live, applied=each.applied
+                )
+
+
+def _drifts(facts: NodeFacts) -> Iterator[tuple[str, tuple[Deviation, ...]]]:
+    seen = {address(Kind.VM, name): guest.deviations for name, guest in facts.guests.items()}
+    seen |= {address(Kind.NETWORK, name): net.deviations for name, net in facts.networks.items()}
+    for where, deviations in seen.items():
+        yield where, tuple(each for each in deviations if each.is_drift)

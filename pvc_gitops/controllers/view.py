@@ -50,6 +50,10 @@ class View:
         """Of the cluster network, which carries VXLAN."""
         return None if self.cluster is None else self.cluster.networks["cluster"].mtu_bytes
 
+    def heals(self, kind: Kind) -> bool:
+        """Is what somebody changed by hand made as applied again, or only reported?"""
+        return self.cluster is not None and self.cluster.drift.get(kind) == "heal"
+
 
 def take(world: World) -> View | None:
     """Look at everything; None before the cluster is founded. Raises StoreError."""

@@ -44,12 +44,26 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """A part of a running guest or of a realised network that is not as its record says, in words."""
+
+    part: str  # `memory`, `nic app`, `disk data bus`
+    live: str
+    applied: str
+    needs_restart: bool  # else its owner's agent is at it, or the policy is to report only
+    is_drift: bool  # it was as recorded, and somebody changed it; else the record has changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFacts:
-    """A domain as its node sees it. `digest` is of the applied record that it was started from."""
+    """A domain as its node sees it. `digest` is of the applied record that it shows; `starts` tells
+    which of the guest's lives this is, by the count in its placement."""
 
     state: GuestState
     uuid: str
     digest: str
+    starts: int = 0
+    deviations: tuple[Deviation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,7 @@ class NetworkFacts:
     """A guest network as realised on a node. `digest` is of the applied record."""
 
     digest: str
+    deviations: tuple[Deviation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

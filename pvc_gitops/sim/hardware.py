@@ -152,8 +152,21 @@ class HypervisorPort:
                 self.guests.ceph.watchers.get((old.pool, old.image), set()).discard(each.address)
         self._change(name, lambda d: replace(d, disks=tuple(k for k in d.disks if k.name != disk)))
 
-    def mark(self, name: str, digest: str) -> None:
-        self._change(name, lambda d: replace(d, digest=digest))
+    def resize_disk(self, name: str, disk: str, size_mib: int) -> None:
+        each = self._get("resize", name)
+        (of,) = [known for known in each.domain.disks if known.name == disk]
+        if self.guests.ceph.images[of.pool, of.image].size_mib > size_mib:
+            raise HypervisorError("resize", name, "it would cut the image off", retryable=False)
+
+    def end_at_reboot(self, name: str, *, ends: bool) -> None:
+        self._change(name, lambda d: replace(d, ends_at_reboot=ends))
+
+    def mark(self, name: str, digest: str, sizes_mib: Mapping[str, int]) -> None:
+        def marked(d: Domain) -> Domain:
+            disks = tuple(replace(k, size_mib=sizes_mib.get(k.name, 0)) for k in d.disks)
+            return replace(d, digest=digest, disks=disks)
+
+        self._change(name, marked)
 
     def hardware(self) -> Hardware:
         return self.declared

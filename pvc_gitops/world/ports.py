@@ -145,6 +145,7 @@ class DiskAttachment:
     image: str
     bus: str  # virtio-scsi, virtio-blk
     boot: int | None
+    size_mib: int = 0  # that its record says; of a running domain: that the guest was last told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,8 @@ class NicAttachment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
     """What a hypervisor needs to run a guest. `digest` is of the applied record behind it and is kept
-    in the domain's metadata, as `starts` is: the guest's own incarnation."""
+    in the domain's metadata, as the disks' sizes and `starts` are: the guest's own incarnation.
+    `ends_at_reboot`: a reboot from inside ends the domain, so that its owner starts it anew."""
 
     name: str
     uuid: str
@@ -175,6 +177,7 @@ class Domain:
     disks: tuple[DiskAttachment, ...]
     nics: tuple[NicAttachment, ...]
     console_log: bool
+    ends_at_reboot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +216,18 @@ class Hypervisor(Protocol):
 
     def detach_disk(self, name: str, disk: str) -> None: ...
 
-    def mark(self, name: str, digest: str) -> None:
-        """Write the applied record's digest into a running domain after a live change."""
+    def resize_disk(self, name: str, disk: str, size_mib: int) -> None:
+        """Tell a running guest that a disk has grown. The image itself must be so large already: a
+        smaller size is refused, since QEMU would cut the image off."""
+        ...
+
+    def end_at_reboot(self, name: str, *, ends: bool) -> None:
+        """Whether a reboot from inside ends the domain, or goes on with what it has."""
+        ...
+
+    def mark(self, name: str, digest: str, sizes_mib: Mapping[str, int]) -> None:
+        """Write the applied record's digest, and the sizes that the guest was told by disk, into a
+        running domain after a live change."""
         ...
 
     def hardware(self) -> Hardware: ...
@@ -351,6 +364,14 @@ class Pools(Protocol):
 
     def block(self, address: str, seconds: int) -> None: ...
 
+    def unblock(self, address: str) -> None:
+        """Idempotent."""
+        ...
+
+    def mark_down(self, node: NodeName) -> None:
+        """All OSDs of a host, at once. Harmless if wrong: a live OSD marks itself up again."""
+        ...
+
 
 class Images(Protocol):
     """RBD images, by rbd. Opened read-only wherever nothing is written."""
@@ -390,6 +411,10 @@ class Images(Protocol):
 
     def trash_restore(self, pool: str, trash_id: str, image: str) -> None: ...
 
+    def trash_purge(self, pool: str, trash_id: str) -> None:
+        """For ever, with its snapshots. Refused by Ceph before its time; no error if it is gone."""
+        ...
+
     def delete_image(self, pool: str, image: str) -> None:
         """An imported image with its snapshot, refused while clones need it."""
         ...
@@ -400,11 +425,14 @@ class Images(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitInfo:
-    """A commit, for people."""
+    """A commit, for people. `tree` is the same for commits of the same content."""
 
     commit: CommitId
     subject: str
     author: str
+    message: str
+    tree: str
+    parents: tuple[CommitId, ...]
 
 
 class Repo(Protocol):
@@ -469,6 +497,18 @@ class Notes(Protocol):
         ...
 
 
+class Bmcs(Protocol):
+    """Management controllers. Every call is bounded in time, ends with its caller, and raises BmcError."""
+
+    def guid(self, node: NodeName, bmc: Bmc) -> str:
+        """The identity that the controller itself reports, as 32 hex digits."""
+        ...
+
+    def switch(self, node: NodeName, bmc: Bmc, *, on: bool) -> None: ...
+
+    def is_off(self, node: NodeName, bmc: Bmc) -> bool: ...
+
+
 class Archive(Protocol):
     """What this node keeps of the ledger for good, in the order of the entries' numbers."""
 
@@ -522,4 +562,5 @@ class World:
     journal: Journal
     notes: Notes
     archive: Archive
+    bmcs: Bmcs
     logins: Logins

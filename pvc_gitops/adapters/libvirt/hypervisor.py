@@ -173,12 +173,43 @@ class LibvirtHypervisor:
     def detach_disk(self, name: str, disk: str) -> None:
         self._detach(name, xml.disk_alias(disk))
 
-    def mark(self, name: str, digest: str) -> None:
+    def resize_disk(self, name: str, disk: str, size_mib: int) -> None:
+        def work(connection: Connection) -> None:
+            found = connection.lookupByName(name)
+            handle = xml.handle_of(found.XMLDesc(), xml.disk_alias(disk))
+            told_bytes = found.blockInfo(handle)[0]
+            if told_bytes > size_mib * MIB:
+                raise ValueError(
+                    f"disk {disk} has {told_bytes // MIB} MiB; it is never made smaller"
+                )
+            flags = libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+            found.blockResize(handle, size_mib * MIB, flags)
+            told_bytes = found.blockInfo(handle)[0]
+            if told_bytes != size_mib * MIB:
+                raise ValueError(f"disk {disk} still has {told_bytes // MIB} MiB afterwards")
+
+        self._run("resize", f"{name} {disk}", work, CREATE_LIMIT_S)
+
+    def end_at_reboot(self, name: str, *, ends: bool) -> None:
+        action = (
+            libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_DESTROY
+            if ends
+            else libvirt.VIR_DOMAIN_LIFECYCLE_ACTION_RESTART
+        )
+
+        def work(connection: Connection) -> None:
+            connection.lookupByName(name).setLifecycleAction(
+                libvirt.VIR_DOMAIN_LIFECYCLE_REBOOT, action, libvirt.VIR_DOMAIN_AFFECT_LIVE
+            )
+
+        self._run("set what a reboot does", name, work)
+
+    def mark(self, name: str, digest: str, sizes_mib: Mapping[str, int]) -> None:
         def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             found.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-                xml.remarked(found.XMLDesc(), digest),
+                xml.remarked(found.XMLDesc(), digest, sizes_mib),
                 xml.PREFIX,
                 xml.NAMESPACE,
                 libvirt.VIR_DOMAIN_AFFECT_LIVE,

@@ -8,7 +8,7 @@ whose devices are in order of their names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 from xml.etree import ElementTree as ET
 
@@ -68,7 +68,7 @@ def domain_xml(domain: Domain, *, access: CephAccess, accel: str, has_vhost: boo
     ET.SubElement(root, "clock", offset="utc")
     # A transient domain that powers off is gone: its owner's agent sees that and says so.
     _text(root, "on_poweroff", "destroy")
-    _text(root, "on_reboot", "restart")
+    _text(root, "on_reboot", "destroy" if domain.ends_at_reboot else "restart")
     _text(root, "on_crash", "destroy")
     root.append(_devices(domain, access, has_vhost=has_vhost))
     ET.indent(root)
@@ -81,7 +81,8 @@ def parse_domain_xml(text: str) -> Domain | None:
     mark = root.find(f"metadata/{{{NAMESPACE}}}guest")
     if mark is None:
         return None
-    disks = [_parse_disk(each) for each in root.findall("devices/disk") if _is_ours(each)]
+    sizes = dict(_parse_sizes(mark.get("sizes", "")))
+    disks = [_parse_disk(each, sizes) for each in root.findall("devices/disk") if _is_ours(each)]
     nics = [_parse_nic(each) for each in root.findall("devices/interface") if _is_ours(each)]
     return Domain(
         name=_found(root, "name"),
@@ -95,17 +96,20 @@ def parse_domain_xml(text: str) -> Domain | None:
         disks=tuple(sorted(disks, key=lambda disk: disk.name)),
         nics=tuple(sorted(nics, key=lambda nic: nic.name)),
         console_log=root.find("devices/serial/log") is not None,
+        ends_at_reboot=root.findtext("on_reboot") == "destroy",
     )
 
 
-def remarked(running: str, digest: str) -> str:
-    """Our metadata element of a running domain with another digest, as `setMetadata` takes it: without
-    the namespace, which libvirt adds itself. Raises ValueError for a domain that is not ours."""
+def remarked(running: str, digest: str, sizes_mib: Mapping[str, int]) -> str:
+    """Our metadata element of a running domain with another digest and other sizes, as `setMetadata`
+    takes it: without the namespace, which libvirt adds itself. Raises ValueError for a domain that is
+    not ours."""
     root = ET.fromstring(running)  # noqa: S314  libvirt's own
     mark = root.find(f"metadata/{{{NAMESPACE}}}guest")
     if mark is None:
         raise ValueError("the domain has no mark of ours")
-    return _render(ET.Element("guest", {**mark.attrib, "digest": digest}))
+    changed = {"digest": digest, "sizes": _sizes(sizes_mib)}
+    return _render(ET.Element("guest", {**mark.attrib, **changed}))
 
 
 def disk_xml(disk: DiskAttachment, *, access: CephAccess, running: str) -> str:
@@ -127,6 +131,15 @@ def disk_alias(name: str) -> str:
 
 def nic_alias(name: str) -> str:
     return _NIC_ALIAS + name
+
+
+def handle_of(text: str, alias: str) -> str:
+    """What libvirt itself calls the disk (`sda`) that bears an alias of ours. Raises ValueError."""
+    root = ET.fromstring(text)  # noqa: S314  libvirt's own
+    for disk in root.findall("devices/disk"):
+        if _alias(disk) == alias:
+            return _attribute(disk, "target", "dev")
+    raise ValueError(f"the domain has no device {alias}")
 
 
 def has_alias(text: str, alias: str) -> bool:
@@ -164,8 +177,20 @@ def _mark(domain: Domain) -> ET.Element:
             "starts": str(domain.starts),
             "cpu-model": domain.cpu_model,
             "firmware": domain.firmware,
+            "sizes": _sizes({disk.name: disk.size_mib for disk in domain.disks}),
         },
     )
+
+
+def _sizes(sizes_mib: Mapping[str, int]) -> str:
+    # libvirt does not keep them, and asking QEMU may take as long as its storage is away.
+    return " ".join(f"{name}:{size}" for name, size in sorted(sizes_mib.items()))
+
+
+def _parse_sizes(text: str) -> Iterator[tuple[str, int]]:
+    for word in text.split():
+        name, _, size = word.rpartition(":")
+        yield name, int(size)
 
 
 def _cpu(model: str, accel: str) -> ET.Element:
@@ -291,11 +316,12 @@ def _console(domain: Domain) -> tuple[ET.Element, ET.Element]:
     return serial_port, console
 
 
-def _parse_disk(element: ET.Element) -> DiskAttachment:
+def _parse_disk(element: ET.Element, sizes_mib: Mapping[str, int]) -> DiskAttachment:
     pool, _, image = _attribute(element, "source", "name").partition("/")
-    boot = element.find("boot")
+    boot, name = element.find("boot"), _alias(element).removeprefix(_DISK_ALIAS)
     return DiskAttachment(
-        name=_alias(element).removeprefix(_DISK_ALIAS),
+        name=name,
+        size_mib=sizes_mib.get(name, 0),
         pool=pool,
         image=image,
         bus="virtio-scsi" if _attribute(element, "target", "bus") == "scsi" else "virtio-blk",

@@ -418,10 +418,19 @@ def hypervisor_checks(
         assert guests.domains()[GUEST].state is GuestState.RUNNING
         until(lambda: log.exists() and MARKER in log.read_bytes(), 60, "marker on the console")
     with check("mark keeps the rest"):
-        guests.mark(GUEST, "fedcba9876543210")
+        guests.mark(GUEST, "fedcba9876543210", {"data": 48})
         found = guests.domains()[GUEST].domain
         assert found is not None
         assert (found.digest, found.starts) == ("fedcba9876543210", 3)
+        assert [disk.size_mib for disk in found.disks] == [48, 0]
+    with check("a grown disk is told to a running guest, a smaller one never"):
+        grown_disks(guests, images)
+    with check("what a reboot from inside does is set while it runs"):
+        for ends in (True, False, True):
+            guests.end_at_reboot(GUEST, ends=ends)
+            found = guests.domains()[GUEST].domain
+            assert found is not None
+            assert found.ends_at_reboot is ends
     with check("hot plug"):
         hot_plug(guests, domain.nics[0].bridge)
     with check("a restart of libvirtd is survived"):
@@ -475,6 +484,29 @@ def can_list(guests: LibvirtHypervisor) -> bool:
         return GUEST in guests.domains()
     except HypervisorError:
         return False
+
+
+def grown_disks(guests: LibvirtHypervisor, images: RbdImages) -> None:
+    """On both buses, as QEMU itself says afterwards."""
+    for disk in ("data", "root"):
+        handle = xml.handle_of(run("virsh", "dumpxml", GUEST), xml.disk_alias(disk))
+        before = images.images(POOL)[disk].size_mib
+        images.grow(POOL, disk, before + 32)
+        assert told_mib(handle) == before, "QEMU has noticed by itself"
+        for _ in range(2):  # the second is nothing
+            guests.resize_disk(GUEST, disk, before + 32)
+        assert told_mib(handle) == before + 32
+        assert not expect(HypervisorError, shrinking(guests, disk, before)).retryable
+        assert images.images(POOL)[disk].size_mib == before + 32
+
+
+def shrinking(guests: LibvirtHypervisor, disk: str, size_mib: int) -> Callable[[], None]:
+    return lambda: guests.resize_disk(GUEST, disk, size_mib)
+
+
+def told_mib(handle: str) -> int:
+    capacity = run("virsh", "domblkinfo", GUEST, handle).split("Capacity:")[1].split()[0]
+    return int(capacity) // 2**20
 
 
 def hot_plug(guests: LibvirtHypervisor, bridge: str) -> None:

@@ -78,6 +78,7 @@ DISKS = st.builds(
     image=NAMES,
     bus=st.sampled_from(["virtio-scsi", "virtio-blk"]),
     boot=st.none() | st.integers(1, 9),
+    size_mib=st.integers(0, 10**6),
 )
 NICS = st.builds(
     NicAttachment,
@@ -108,6 +109,7 @@ DOMAINS = st.builds(
     disks=by_name(DISKS, 12),
     nics=by_name(NICS, 11),
     console_log=st.booleans(),
+    ends_at_reboot=st.booleans(),
 )
 
 
@@ -211,15 +213,32 @@ def test_uefi_is_refused_until_its_variables_are_in_ceph():
 
 
 def test_a_mark_changes_the_digest_and_keeps_the_rest():
-    element = ET.fromstring(xml.remarked(render(WEB1), "new"))
+    element = ET.fromstring(xml.remarked(render(WEB1), "new", {"root": 128, "data": 64}))
     assert element.attrib == {
         "digest": "new",
         "starts": "3",
         "cpu-model": "host-model",
         "firmware": "bios",
+        "sizes": "data:64 root:128",
     }
     with pytest.raises(ValueError, match="no mark of ours"):
-        xml.remarked("<domain/>", "new")
+        xml.remarked("<domain/>", "new", {})
+
+
+def test_a_disk_is_known_to_libvirt_by_another_name():
+    text = FACTS.read_text()
+    known = {xml.handle_of(text, xml.disk_alias(disk)) for disk in ("root", "data")}
+    assert known == {t.get("dev") for t in ET.fromstring(text).findall("devices/disk/target")}
+    with pytest.raises(ValueError, match="no device ua-disk-other"):
+        xml.handle_of(render(WEB1), xml.disk_alias("other"))
+
+
+def test_a_domain_of_an_older_mark_was_told_no_sizes():
+    text = render(dataclasses.replace(WEB1, disks=(dataclasses.replace(ROOT, size_mib=64),)))
+    assert xml.parse_domain_xml(text).disks[0].size_mib == 64
+    older = text.replace(' sizes="root:64"', "")
+    assert older != text
+    assert xml.parse_domain_xml(older).disks[0].size_mib == 0
 
 
 def test_an_alias_is_found():
