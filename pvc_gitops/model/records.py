@@ -229,6 +229,7 @@ class Accepted:
     subject: str
     author: str
     accepted_at_s: int
+    before: CommitId | None = None  # the one in force before it, by whose rules it is judged
     version: int = 0
 
 
