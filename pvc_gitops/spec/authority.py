@@ -7,7 +7,7 @@ network keeps it when its owner changes its memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from types import MappingProxyType
@@ -78,9 +78,14 @@ def operators(spec: ClusterSpec) -> Mapping[str, Operator]:
 def admins(spec: ClusterSpec) -> frozenset[str]:
     """Operators who may do everything. While nobody has the role, everybody has it: a cluster of one
     team needs no roles. `spec.checks.people` sees to it that roles begin with an admin."""
-    people = operators(spec)
-    explicit = {name for name, operator in people.items() if ADMIN in operator.roles}
-    return frozenset(explicit or people)
+    return admins_among(spec.of_kind(Kind.OPERATOR))
+
+
+def admins_among(people: Iterable[Document]) -> frozenset[str]:
+    """The same, from the Operator documents alone."""
+    roles = {doc.name: doc.spec["roles"] for doc in people}
+    explicit = {name for name, held in roles.items() if ADMIN in held}
+    return frozenset(explicit or roles)
 
 
 def has_explicit_admin(spec: ClusterSpec) -> bool:
@@ -354,9 +359,9 @@ def _uses(document: Document) -> Iterator[tuple[FieldPath, Kind | str, str]]:
         for path, name in values_at(document.spec, pattern):
             yield path, kind, name
     for field, folder in _USED_FIELDS.items():
-        name = document.spec.get(field)
-        if isinstance(name, str):
-            yield (field,), folder, name
+        named = document.spec.get(field)
+        if isinstance(named, str):
+            yield (field,), folder, named
 
 
 def _may_use(role: Role, folder: str, kind: Kind | str, name: str) -> bool:
