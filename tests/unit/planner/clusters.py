@@ -63,12 +63,13 @@ def cluster(*, admission="enforce", max_destroy=None, **scheduling):
             "source": {"branch": "main", "path": ".", "poll": "15s"},
             "apply": {
                 "mode": "auto",
+                "windows": [],
                 "max_destroy": {
                     "vms": 3, "volumes": 3, "networks": 1, "nodes": 1, "osds": 1, "pools": 0,
                 } | (max_destroy or {}),
             },
             "ha": {
-                "lease": "6s", "fence_delay": "2s", "admission": admission, "tolerate_nodes": 1,
+                "lease": "6s", "fence_delay": "2s", "cold_start": "120s", "admission": admission, "tolerate_nodes": 1,
             },
             "scheduling": {"strategy": "mem", "reserve_memory": "auto", "vcpu_ratio": 4}
             | scheduling,
