@@ -29,6 +29,9 @@ LEDGER_ARCHIVED: Final = "/pvc/ledger/archived"
 QUARANTINED: Final = "/pvc/source/quarantined"
 EPOCH: Final = "/pvc/epoch"
 ELECTION: Final = "/pvc/election"
+PACE: Final = "/pvc/pace"
+WITHHELD: Final = "/pvc/withheld"
+PREVIEWS: Final = "/pvc/previews"
 # Made by formation, so that nobody has to make parents later.
 SKELETON: Final = (
     ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, INTENTS,
@@ -109,6 +112,16 @@ def plan_result(of: PlanId, step: str) -> str:
 
 def intent(of: IntentId) -> str:
     return f"{INTENTS}/{of}"
+
+def plan_inputs(of: PlanId) -> str:
+    """What it was computed from."""
+    return f"{PLANS}/{of}/inputs"
+
+
+def preview(ref: str) -> str:
+    """Of a branch or a pull request, by its ref without `refs/`."""
+    return f"{PREVIEWS}/{znode_name(Address(ref.removeprefix('refs/')))}"
+
 
 
 def ledger_entry(number: int) -> str:
