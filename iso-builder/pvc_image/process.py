@@ -63,7 +63,8 @@ def output(
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout, encoding="utf-8")
     if done.returncode != 0:
-        said = (done.stdout if log is not None else done.stderr).splitlines()[-LINES_SHOWN_MAX:]
+        # Some tell the reason on one, some on the other.
+        said = (done.stdout + (done.stderr or "")).splitlines()[-LINES_SHOWN_MAX:]
         text = "\n".join("    " + line for line in said)
         raise ImageError(
             f"{words[0]} failed with status {done.returncode}:\n{text}",
