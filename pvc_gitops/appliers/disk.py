@@ -10,7 +10,7 @@ from typing import assert_never
 
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes, unchecked
 from pvc_gitops.errors import ApplyError, PrereqError
-from pvc_gitops.model.inventory import ImageFacts
+from pvc_gitops.model.inventory import ImageFacts, TrashFacts
 from pvc_gitops.model.plan import Operation, Step
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
@@ -144,6 +144,32 @@ def run_trash(step: Step, world: World, progress: Progress) -> Outcome:
     return Outcome(evidence={"disk": f"{pool}/{image}: {where}"})
 
 
+def check_purge(step: Step, world: World) -> None:
+    """Never early, whatever the plan says: not even because a pool is full (D6)."""
+    entry = _in_trash(step, world)
+    if entry is not None and entry.until_s > world.clock.now_s():
+        raise PrereqError(
+            f"{step.inputs['pool']}/{entry.name} is kept for another "
+            f"{entry.until_s - world.clock.now_s()} s"
+        )
+
+
+def run_purge(step: Step, world: World, progress: Progress) -> Outcome:
+    """Out of the trash, by its id: another image of the same name may lie there too."""
+    del progress
+    pool, trash_id = step.inputs["pool"], step.inputs["trash_id"]
+    if _in_trash(step, world) is not None:
+        world.images.trash_purge(pool, trash_id)
+    if _in_trash(step, world) is not None:
+        raise ApplyError(f"{trash_id} is still in the trash of {pool}")
+    return Outcome(evidence={"disk": f"{pool}/{step.inputs['image']}: purged"})
+
+
+def _in_trash(step: Step, world: World) -> TrashFacts | None:
+    entries = world.images.trash(step.inputs["pool"])
+    return next((entry for entry in entries if entry.id == step.inputs["trash_id"]), None)
+
+
 def _wanted(step: Step) -> WantedDisk:
     parent = step.inputs.get("parent")
     return WantedDisk(
@@ -171,4 +197,5 @@ def _execute(command: Command, pool: str, image: str, world: World) -> None:
 
 CREATE = Applier(check=check_create, run=run_make, writes=Writes.LAST, is_long=True)
 MAKE = Applier(check=unchecked, run=run_make, writes=Writes.LAST, is_long=True)
+PURGE = Applier(check=check_purge, run=run_purge, writes=Writes.NEVER, is_long=True)
 TRASH = Applier(check=check_trash, run=run_trash, writes=Writes.NEVER, is_long=True)

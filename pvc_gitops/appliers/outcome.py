@@ -25,6 +25,8 @@ class Writes(StrEnum):
     FIRST = "first"  # with the claim: others realise what it says, the step waits for that
     LAST = "last"  # with the result: the step has made it true
     DROP = "drop"  # with the result: the record goes away
+    KEEP = "keep"  # with the result, and the guest's placement goes away
+    MOVE = "move"  # with the claim, out of its old address: never two records of one object
     NEVER = "never"  # the step has none
 
 

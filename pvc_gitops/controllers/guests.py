@@ -84,6 +84,11 @@ class Guest:
     incarnation: IncarnationRecord
     memory: GuestMemory
 
+    @property
+    def domain(self) -> str:
+        """What libvirt knows it by: a renamed guest keeps its name there until its next start."""
+        return self.name if self.facts is None else self.facts.name
+
 
 # --- what may be done -----------------------------------------------------------------------------
 
@@ -241,7 +246,7 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
             _one(done, name, placement, memory.get(name, GuestMemory()))
     for other, facts in sorted(view.domains.items()):
         if facts.domain is not None and not _is_mine(view, world, other):
-            _stranger(done, other)
+            _stranger(done, other, facts.name)
     return GuestsDone(
         memory=done.memory,
         has_acted=done.has_acted,
@@ -309,11 +314,11 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
         case AskDown():
             if guest.placement.state is not GuestPhase.STOPPING:
                 note(world, guest, GuestPhase.STOPPING, "")
-            world.hypervisor.shutdown(guest.name)
+            world.hypervisor.shutdown(guest.domain)
             return replace(memory, stop_asked_at_s=guest.now_s)
         case End():
             world.journal.event("guest_destroyed", vm=guest.name, why=act.why)
-            world.hypervisor.destroy(guest.name)
+            world.hypervisor.destroy(guest.domain)
             return replace(memory, start=None, stop_asked_at_s=None)
         case Keep():
             return _keep(done, guest)
@@ -491,12 +496,12 @@ def _keep(done: _Round, guest: Guest) -> GuestMemory:
             world.journal.event("drift_healed", vm=guest.name, command=type(command).__name__)
         if isinstance(command, vm.AttachDisk):
             check_unused(done.world, command.disk)
-        vm.execute(command, guest.name, done.world)
+        vm.execute(command, guest.domain, done.world)
         done.world.journal.event("guest_changed", vm=guest.name, command=type(command).__name__)
     return memory
 
 
-def _stranger(done: _Round, name: str) -> None:
+def _stranger(done: _Round, name: str, domain: str) -> None:
     """A domain of ours that no placement gives to this node. Destroyed only on fresh evidence."""
     world = done.world
     world.store.sync()
@@ -514,7 +519,7 @@ def _stranger(done: _Round, name: str) -> None:
     why = "it is being removed" if placement is None else f"it belongs to {placement.owner}"
     world.journal.event("guest_destroyed", vm=name, why=why)
     try:
-        world.hypervisor.destroy(name)
+        world.hypervisor.destroy(domain)
     except HypervisorError as error:
         done.faults.append(f"guest {name}: {error.operation}: {error.reason}")
         return

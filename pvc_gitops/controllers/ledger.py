@@ -144,7 +144,9 @@ def estimates(head: LedgerHead | None) -> Mapping[str, float]:
 
 def cost_of(step: Step) -> str:
     """In words of the budgets, what a step costs that was done; "" for most."""
-    if step.operation is Operation.RECORD_DROP:
+    if step.operation in (Operation.RECORD_DROP, Operation.RECORD_KEEP) and not step.inputs.get(
+        "is_free"
+    ):
         word = _DESTROYS.get(step.address.partition("/")[0])
         return "" if word is None else f"destroyed.{word}"
     if step.operation is Operation.VM_STOP and step.downtime_s > 0:

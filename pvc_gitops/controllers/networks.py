@@ -168,9 +168,10 @@ def _neighbours(view: View, record: Applied) -> tuple[Neighbour, ...]:
         lease = guest.nics.get(nic)
         if facts is None or facts.state is GuestState.CRASHED or lease is None:
             continue
-        found.append(
-            Neighbour(mac=lease.mac, address=lease.address, tap=names.tap(guest.name, nic))
-        )
+        # A guest that was renamed or adopted keeps its interfaces until its next start.
+        taps = {} if facts.domain is None else {each.name: each.tap for each in facts.domain.nics}
+        tap = taps.get(nic, names.tap(guest.name, nic))
+        found.append(Neighbour(mac=lease.mac, address=lease.address, tap=tap))
     return tuple(sorted(found, key=lambda each: each.mac))
 
 

@@ -11,7 +11,7 @@ from pvc_gitops.controllers.records import write
 from pvc_gitops.controllers.view import View
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.ids import PoolName, VmName, address
 from pvc_gitops.model.inventory import (
     Deviation,
     GuestFacts,
@@ -19,6 +19,9 @@ from pvc_gitops.model.inventory import (
     NetworkFacts,
     NodeFacts,
     NodeState,
+    UnmanagedDisk,
+    UnmanagedGuest,
+    UnmanagedNic,
 )
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import DomainFacts, World
@@ -69,7 +72,13 @@ def _facts(world: World, view: View, hardware: Hardware, faults: tuple[str, ...]
         guests={
             VmName(name): _guest(view, VmName(name), facts)
             for name, facts in sorted((view.domains or {}).items())
+            if facts.domain is not None
         },
+        unmanaged=tuple(
+            _unmanaged(facts)
+            for _, facts in sorted((view.domains or {}).items())
+            if facts.domain is None
+        ),
         networks={
             name: NetworkFacts(digest=bridges[vni].digest, deviations=_network(view, name, vni))
             for name, vni in sorted(digests.items())
@@ -98,6 +107,28 @@ def _guest(view: View, name: VmName, facts: DomainFacts) -> GuestFacts:
         digest="" if have is None else have.digest,
         starts=0 if have is None else have.starts,
         deviations=deviations,
+        bears="" if have is None or facts.name == name else facts.name,
+    )
+
+
+def _unmanaged(facts: DomainFacts) -> UnmanagedGuest:
+    """For those who would adopt it."""
+    found = facts.foreign
+    return UnmanagedGuest(
+        name=facts.name,
+        uuid=facts.uuid,
+        vcpus=0 if found is None else found.vcpus,
+        memory_mib=0 if found is None else found.memory_mib,
+        disks=()
+        if found is None
+        else tuple(
+            UnmanagedDisk(name=d.name, pool=PoolName(d.pool), image=d.image, bus=d.bus)
+            for d in found.disks
+        ),
+        nics=()
+        if found is None
+        else tuple(UnmanagedNic(mac=n.mac, bridge=n.bridge, model=n.model) for n in found.nics),
+        hindrance=facts.hindrance,
     )
 
 

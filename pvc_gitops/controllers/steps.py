@@ -321,15 +321,30 @@ class _Work:
         return ops
 
     def _first_writes(self, applier: Applier, step: Step, plan: PlanId) -> Iterator[Op]:
+        if applier.writes is Writes.MOVE:
+            yield from self._move(step, plan)
+            return
         if applier.writes is not Writes.FIRST:
             return
         yield from self._put_record(step, plan)
-        if step.operation is not Operation.VM_PUT:
+        if step.operation not in (Operation.VM_PUT, Operation.VM_ADOPT):
             return
         path = paths.placement(VmName(step.address.partition("/")[2]))
         placement = read(self.world.store, path, PlacementRecord)
         now_s = self.world.clock.now_s()
-        if placement is None:
+        if step.operation is Operation.VM_ADOPT:
+            assert self.view.incarnation is not None
+            runs = PlacementRecord(
+                owner=self.world.me.node,
+                incoming=None,
+                incarnation=self.view.incarnation.id,
+                starts=0,
+                state=GuestPhase.RUNNING,
+                why="",
+                since_s=now_s,
+            )
+            yield Create(path=path, value=encode(runs))
+        elif placement is None:
             fresh = PlacementRecord(
                 owner=self.world.me.node,
                 incoming=None,
@@ -344,6 +359,27 @@ class _Work:
             # Whatever failed before, this step shall not be judged by it.
             again = replace(placement, state=GuestPhase.WAITING, why="changed", since_s=now_s)
             yield put(path, again, placement.version)
+
+    def _move(self, step: Step, plan: PlanId) -> Iterator[Op]:
+        """Record and placement under the new address and out of the old one: all or nothing, and only
+        while nobody else is at the old one."""
+        old = Address(str(step.inputs["from"]))
+        yield Check(path=paths.claim(old), version=None)
+        assert step.record is not None
+        moved = replace(step.record, plan=plan)
+        yield Create(path=paths.applied(step.address), value=encode(moved))
+        doomed = [paths.applied(old)]
+        if moved.kind is Kind.VM:
+            before = paths.placement(VmName(old.partition("/")[2]))
+            placement = self.world.store.read(before)
+            if placement is not None:
+                after = paths.placement(VmName(moved.name))
+                yield Create(path=after, value=placement.value)
+                doomed.append(before)
+        for path in doomed:
+            stamped = self.world.store.read(path)
+            assert stamped is not None  # checked with the records that the plan was made from
+            yield Delete(path=path, version=stamped.version)
 
     def _put_record(self, step: Step, plan: PlanId) -> Iterator[Op]:
         if step.record is None:
@@ -501,8 +537,10 @@ class _Work:
         step = running.step
         if applier.writes is Writes.LAST:
             yield from self._put_record(step, running.plan)
-        elif applier.writes is Writes.DROP:
-            doomed = [paths.applied(step.address)]
+        elif applier.writes in (Writes.DROP, Writes.KEEP):
+            if applier.writes is Writes.KEEP:
+                yield from self._put_record(step, running.plan)
+            doomed = [] if applier.writes is Writes.KEEP else [paths.applied(step.address)]
             kind, _, name = step.address.partition("/")
             if kind == Kind.VM:
                 doomed.append(paths.placement(VmName(name)))

@@ -19,7 +19,7 @@ from pvc_gitops.model.records import (
 )
 from pvc_gitops.model.spec import Cluster, Node
 from pvc_gitops.model.values import dataclass
-from pvc_gitops.world.ports import Bridge, DhcpConfig, DomainFacts, World
+from pvc_gitops.world.ports import Bridge, DhcpConfig, DomainFacts, Stamped, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +67,10 @@ def take(world: World) -> View | None:
         VmName(name): record
         for name, record in read_all(store, paths.PLACEMENT, PlacementRecord).items()
     }
+    records = store.read_children(paths.GUESTS)
+    domains = None if domains is None else _by_guest(domains, records)
     here = {name for name, record in placements.items() if me in (record.owner, record.incoming)}
     here |= {VmName(name) for name, facts in (domains or {}).items() if facts.domain is not None}
-    records = store.read_children(paths.GUESTS)
     node = read(store, paths.applied(address(Kind.NODE, me)), Applied)
     return View(
         now_s=world.clock.monotonic_s(),
@@ -108,6 +109,22 @@ def _domains(world: World) -> tuple[Mapping[str, DomainFacts] | None, tuple[str,
         return world.hypervisor.domains(), ()
     except HypervisorError as error:
         return None, (f"the hypervisor does not answer: {error.reason}",)
+
+
+def _by_guest(
+    domains: Mapping[str, DomainFacts], records: Mapping[str, Stamped]
+) -> Mapping[str, DomainFacts]:
+    """Domains of ours by the names of their guests. libvirt's name is the one that a guest was started
+    under; a renamed guest keeps it until its next start. The uuid never changes."""
+    found: dict[str, DomainFacts] = {}
+    for name, facts in domains.items():
+        record = records.get(name)
+        if facts.domain is not None and (record is None or record.value["uuid"] != facts.uuid):
+            same = (each for each in sorted(records) if records[each].value["uuid"] == facts.uuid)
+            found[next(same, name)] = facts
+        else:
+            found.setdefault(name, facts)
+    return found
 
 
 def _networks(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 
-from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, PoolName, VmName
+from pvc_gitops.model.ids import Address, CommitId, Mac, NodeName, PlanId, PoolName, VmName
 from pvc_gitops.model.intents import Intent, IntentId
 from pvc_gitops.model.records import Applied, Claim, Lease, PlacementRecord
 from pvc_gitops.model.values import dataclass
@@ -64,6 +64,39 @@ class GuestFacts:
     digest: str
     starts: int = 0
     deviations: tuple[Deviation, ...] = ()
+    bears: str = ""  # the name that libvirt knows it by, where that is not its own (yet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmanagedDisk:
+    """A disk in Ceph of a domain that is not ours. `name` is libvirt's, as `vda`."""
+
+    name: str
+    pool: PoolName
+    image: str
+    bus: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmanagedNic:
+    """A NIC of a domain that is not ours."""
+
+    mac: Mac
+    bridge: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmanagedGuest:
+    """A domain that runs on a node and is not ours. `hindrance` says why it cannot be adopted, or ""."""
+
+    name: str
+    uuid: str
+    vcpus: int
+    memory_mib: int
+    disks: tuple[UnmanagedDisk, ...]
+    nics: tuple[UnmanagedNic, ...]
+    hindrance: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +124,7 @@ class NodeFacts:
     faults: tuple[str, ...]  # sentences: what is wrong on this node
     report_number: int
     observed_at_s: int
+    unmanaged: tuple[UnmanagedGuest, ...] = ()  # domains that are not ours, by name
     load: float | None = None  # runnable tasks over a minute, in quarters; only ranks nodes
 
 

@@ -14,6 +14,7 @@ from pvc_gitops.model.document import Place, Value
 from pvc_gitops.model.fields import Disposition
 from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, VmName
 from pvc_gitops.model.records import Applied
+from pvc_gitops.model.transitions import Word
 from pvc_gitops.model.values import dataclass
 
 
@@ -42,14 +43,20 @@ class Operation(StrEnum):
         disk.trash                pool, image, keep_s
         disk.restore              pool, image, trash_id, size_mib (grown to it if it is smaller)
         network.ensure            digest: what the node must report; "" when the network must be gone
+        disk.purge                pool, image, trash_id
+        record.move               from: the address whose record, and placement, become this one's
+        vm.forget vm.adopt        uuid; adopt also domain: its name in libvirt
         vm.put                    is_deferred: a running domain keeps what only a restart changes
         vm.stop vm.retire         stop_timeout_s
-    All others need nothing but the record. `record.drop` of a guest drops its placement too. A disk
+    All others need nothing but the record. `record.drop` and `record.keep` of a guest
+    drop its placement too; with `is_free` it is no deletion that a budget counts. A disk
     of a guest has no record of its own (`record` is None); a volume's has.
     """
 
     RECORD_PUT = "record.put"  # the applied record only: cluster, node, group, secret, operator
     RECORD_DROP = "record.drop"  # the last step of every deletion
+    RECORD_MOVE = "record.move"  # under another address, in one transaction; nothing else changes
+    RECORD_KEEP = "record.keep"  # of what went to the trash: placement gone, identity kept
     POOL_CREATE = "pool.create"
     POOL_UPDATE = "pool.update"
     POOL_DELETE = "pool.delete"
@@ -59,12 +66,15 @@ class Operation(StrEnum):
     DISK_GROW = "disk.grow"
     DISK_TRASH = "disk.trash"
     DISK_RESTORE = "disk.restore"  # out of the trash: a name keeps its data (D6)
+    DISK_PURGE = "disk.purge"  # out of the trash for ever, once its time has come
     NETWORK_PUT = "network.put"  # the record; nodes realise it
     NETWORK_ENSURE = "network.ensure"  # on one node: wait until it is realised as recorded
     NETWORK_RETIRE = "network.retire"  # the record says removing; nodes take it down
     VM_PUT = "vm.put"  # the record and its wanted power; done when the domain shows it
     VM_STOP = "vm.stop"  # wanted: stopped; done when the domain is gone
     VM_RETIRE = "vm.retire"  # as stop, and the record says removing
+    VM_FORGET = "vm.forget"  # a running domain loses our mark and goes on; the record is dropped
+    VM_ADOPT = "vm.adopt"  # a running domain that is not ours gets our mark, and a record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +167,15 @@ class ItemKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """An entry of transitions.yaml that would allow what is refused (`pvc allow` writes it)."""
+
+    word: Word
+    address: Address
+    source: Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportItem:
     """One thing that the planner waits for or refuses."""
 
@@ -166,6 +185,7 @@ class ReportItem:
     text: str
     remedy: str  # the exact command or lines
     place: Place | None
+    permits: tuple[Permit, ...] = ()
 
 
 class CapacityVerdict(StrEnum):
@@ -279,6 +299,8 @@ class Summary:
     downtime_s: float  # the longest of any guest
     duration_s: float  # along the critical path
     n1: CapacityVerdict
+    move: int = 0
+    adopt: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ class Phase(StrEnum):
 
     PRESENT = "present"  # it should exist
     REMOVING = "removing"  # a plan is taking it away; nobody makes it again meanwhile
+    TRASHED = "trashed"  # it is gone; its data lies in the trash, and this is what it comes back as
 
 
 class Wanted(StrEnum):
@@ -70,6 +71,7 @@ class Applied:
     wanted: Wanted | None  # guests only
     nics: Mapping[str, Lease]  # guests only, by NIC name
     disks: Mapping[str, DiskRef]  # guests by disk name; a volume or image under "data"
+    names: tuple[Address, ...] = ()  # addresses that it had before, the oldest first
     version: int = 0
 
     @property
@@ -100,6 +102,9 @@ class GuestPhase(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    RECOVERING = (
+        "recovering"  # its owner is proven dead; `why` says where it goes or what is missing
+    )
     FAILED = "failed"  # starting was given up; `why` says
     UNKNOWN = "unknown"  # shown by readers while the owner is unknown; never written
 
@@ -142,6 +147,7 @@ class IncarnationRecord:
     watchdog: str | None  # its identity, None without one
     storage_addresses: tuple[str, ...]
     guests_left: bool  # False in the last word of an orderly leave
+    watchdog_s: float | None = None  # how long this machine's watchdog waits, as measured
     version: int = 0
 
     @property

@@ -28,6 +28,8 @@ COSTS: Final[Mapping[O, Cost]] = MappingProxyType(
         # One transaction of ZooKeeper.
         O.RECORD_PUT: Cost(estimate_s=0.1, timeout_s=30, undo=_REVERT),
         O.RECORD_DROP: Cost(estimate_s=0.1, timeout_s=30, undo=_REVERT),
+        O.RECORD_MOVE: Cost(estimate_s=0.1, timeout_s=60, undo=_REVERT),
+        O.RECORD_KEEP: Cost(estimate_s=0.1, timeout_s=30, undo=_FROM_TRASH),
         # Placement groups peer one after another.
         O.POOL_CREATE: Cost(estimate_s=5, timeout_s=300, undo=_REVERT),
         O.POOL_UPDATE: Cost(estimate_s=1, timeout_s=120, undo=_REVERT),
@@ -40,6 +42,8 @@ COSTS: Final[Mapping[O, Cost]] = MappingProxyType(
         O.DISK_GROW: Cost(estimate_s=1, timeout_s=120, undo="none: disks do not shrink"),
         O.DISK_TRASH: Cost(estimate_s=1, timeout_s=120, undo=_FROM_TRASH),
         O.DISK_RESTORE: Cost(estimate_s=1, timeout_s=120, undo=_REVERT),
+        # As many objects as it has blocks: 100 GiB take about a minute.
+        O.DISK_PURGE: Cost(estimate_s=5, timeout_s=3600, undo="none: purged is gone"),
         O.NETWORK_PUT: Cost(estimate_s=0.1, timeout_s=30, undo=_REVERT),
         # The agent's next tick and its report.
         O.NETWORK_ENSURE: Cost(estimate_s=2, timeout_s=120, undo=_REVERT),
@@ -48,5 +52,7 @@ COSTS: Final[Mapping[O, Cost]] = MappingProxyType(
         # An orderly shutdown of a Linux guest; `stop_timeout` is added to the limit.
         O.VM_STOP: Cost(estimate_s=15, timeout_s=60, undo=_REVERT),
         O.VM_RETIRE: Cost(estimate_s=15, timeout_s=60, undo=_FROM_TRASH),
+        O.VM_FORGET: Cost(estimate_s=0.5, timeout_s=60, undo="pvc adopt"),
+        O.VM_ADOPT: Cost(estimate_s=0.5, timeout_s=60, undo="`forgotten` in transitions.yaml"),
     }
 )

@@ -179,6 +179,14 @@ class CephPort:
         self._new(pool, image, self.ceph.trashed.pop(trash_id))
         self.ceph.trash[pool] = tuple(entry for entry in kept if entry.id != trash_id)
 
+    def trash_purge(self, pool: str, trash_id: str) -> None:
+        self._write("purge", f"{pool} trash {trash_id}")
+        kept = self.ceph.trash.get(pool, ())
+        if any(e.id == trash_id and e.until_s > self.ceph.now_s() for e in kept):
+            raise PoolError("purge", f"{pool} trash {trash_id}", "too early", retryable=True)
+        self.ceph.trashed.pop(trash_id, None)
+        self.ceph.trash[pool] = tuple(entry for entry in kept if entry.id != trash_id)
+
     def delete_image(self, pool: str, image: str) -> None:
         self._write("delete", f"{pool}/{image}")
         prefix = f"{pool}/{image}@"

@@ -39,6 +39,7 @@ class SimDomain:
     domain: Domain
     state: GuestState
     address: str
+    is_ours: bool = True
 
 
 @dataclass(slots=True)
@@ -86,8 +87,9 @@ class HypervisorPort:
                 name=name,
                 uuid=each.domain.uuid,
                 state=each.state,
-                domain=each.domain,
+                domain=each.domain if each.is_ours else None,
                 reason="",
+                foreign=None if each.is_ours else each.domain,
             )
             for name, each in sorted(self.guests.domains.items())
         }
@@ -167,6 +169,16 @@ class HypervisorPort:
             return replace(d, digest=digest, disks=disks)
 
         self._change(name, marked)
+
+    def adopt(self, name: str, domain: Domain) -> None:
+        self.process.spend()
+        each = self._get("adopt", name)
+        each.domain = replace(domain, name=name, digest="")
+        each.is_ours = True
+
+    def disown(self, name: str) -> None:
+        self.process.spend()
+        self._get("disown", name).is_ours = False
 
     def hardware(self) -> Hardware:
         return self.declared

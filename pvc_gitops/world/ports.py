@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
+from pvc_gitops.model.spec import Bmc
+from pvc_gitops.model.trust import Signature, SignerKey
 from pvc_gitops.model.values import dataclass
 
 Json = Mapping[str, Any]
@@ -189,6 +191,10 @@ class DomainFacts:
     state: GuestState
     domain: Domain | None
     reason: str  # why paused or crashed, in the hypervisor's words; ""
+    # One that is not ours, as far as it is a lawful domain of ours but for its mark: disks by libvirt's
+    # names, NICs by their MACs. None: it has what we could not run, or is ours.
+    foreign: Domain | None = None
+    hindrance: str = ""  # why `foreign` is None of one that is not ours
 
 
 class Hypervisor(Protocol):
@@ -228,6 +234,16 @@ class Hypervisor(Protocol):
     def mark(self, name: str, digest: str, sizes_mib: Mapping[str, int]) -> None:
         """Write the applied record's digest, and the sizes that the guest was told by disk, into a
         running domain after a live change."""
+        ...
+
+    def adopt(self, name: str, domain: Domain) -> None:
+        """Write our mark into a running domain that is nobody's. `domain` gives its devices the names
+        that we know them by from now on: disks by their images, NICs by their MACs. Its digest is
+        empty: it shows no record yet. Nothing else of it is touched."""
+        ...
+
+    def disown(self, name: str) -> None:
+        """Take our mark off a running domain. Nothing else of it is touched."""
         ...
 
     def hardware(self) -> Hardware: ...
@@ -452,6 +468,28 @@ class Repo(Protocol):
         ...
 
     def info(self, commit: CommitId) -> CommitInfo: ...
+
+    def find(self, name: str) -> CommitId | None:
+        """The commit whose id begins so; None where there is none, or several."""
+        ...
+
+    def new_commits(self, base: CommitId, tip: CommitId, most: int) -> tuple[CommitId, ...]:
+        """What `tip` holds and `base` does not, parents before children. Raises RepoError beyond
+        `most`."""
+        ...
+
+    def changed(self, commit: CommitId) -> tuple[str, ...]:
+        """Paths in which it differs from its first parent, inside the folder without the folder."""
+        ...
+
+    def is_clean_merge(self, commit: CommitId) -> bool:
+        """Is it a merge of two, whose tree is what merging them without a conflict gives?"""
+        ...
+
+    def signature(self, commit: CommitId, keys: Sequence[SignerKey], now_s: int) -> Signature:
+        """What its signature is, by these keys at this instant. Raises RepoError where that cannot be
+        found out."""
+        ...
 
 
 # --- this process ---------------------------------------------------------------------------------

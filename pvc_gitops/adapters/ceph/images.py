@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -115,10 +116,31 @@ class RbdImages:
 
         self._cluster.in_pool("restore", pool, image, work)
 
+    def trash_purge(self, pool: str, trash_id: str) -> None:
+        def work(ioctx: Ioctx) -> None:
+            # Not forced: Ceph itself refuses before the time that the image was promised (D6).
+            with contextlib.suppress(rbd.ImageNotFound):
+                _drop_snapshots(ioctx, trash_id)
+                rbd.RBD().trash_remove(ioctx, trash_id, force=False)
+
+        self._cluster.in_pool("purge", pool, trash_id, work, REMOVE_LIMIT_S)
+
     def delete_image(self, pool: str, image: str) -> None:
         self._cluster.in_pool(
             "delete", pool, image, lambda io: remove_with_snapshots(io, image), REMOVE_LIMIT_S
         )
+
+
+def _drop_snapshots(ioctx: Ioctx, trash_id: str) -> None:
+    """Of an image in the trash, which is opened by its id; after its time only."""
+    due = [e for e in rbd.RBD().trash_list(ioctx) if e["id"] == trash_id]
+    if not due or _trashed(due[0]).until_s > time.time():
+        return  # the removal itself says why
+    with rbd.Image(ioctx, image_id=trash_id) as opened:
+        for snap in opened.list_snaps():
+            if opened.is_protected_snap(snap["name"]):
+                opened.unprotect_snap(snap["name"])
+            opened.remove_snap(snap["name"])
 
 
 def _facts(ioctx: Ioctx, name: str) -> ImageFacts | None:
