@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 import libvirt
 
 from pvc_gitops.adapters.bounded import Bounded, TimeLimitError
-from pvc_gitops.adapters.libvirt import xml
+from pvc_gitops.adapters.libvirt import foreign, xml
 from pvc_gitops.adapters.libvirt.kvm import Acceleration
 from pvc_gitops.errors import HypervisorError
 from pvc_gitops.model.inventory import GuestState, Hardware
@@ -90,7 +90,9 @@ _LASTING: Final = frozenset(
 )
 
 
-_Known = dict[tuple[str, int], tuple[float, Domain | None]]
+# When it was read, the domain if it is ours, else what it would be if it were, or why it cannot be.
+_Read = tuple[float, Domain | None, Domain | None, str]
+_Known = dict[tuple[str, int], _Read]
 
 
 class LibvirtHypervisor:
@@ -205,17 +207,34 @@ class LibvirtHypervisor:
         self._run("set what a reboot does", name, work)
 
     def mark(self, name: str, digest: str, sizes_mib: Mapping[str, int]) -> None:
+        self._set_mark("mark", name, lambda running: xml.remarked(running, digest, sizes_mib))
+
+    def adopt(self, name: str, domain: Domain) -> None:
+        self._set_mark("adopt", name, lambda running: foreign.adoption(running, domain))
+
+        def forget_definition(connection: Connection) -> None:
+            # What is defined would stay, shut off, after its guest has stopped; ours are transient.
+            found = connection.lookupByName(name)
+            if found.isPersistent():
+                found.undefine()
+
+        self._run("adopt", name, forget_definition)
+
+    def disown(self, name: str) -> None:
+        self._set_mark("disown", name, lambda _: None)
+
+    def _set_mark(self, operation: str, name: str, render: Callable[[str], str | None]) -> None:
         def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             found.setMetadata(
                 libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-                xml.remarked(found.XMLDesc(), digest, sizes_mib),
-                xml.PREFIX,
-                xml.NAMESPACE,
+                render(found.XMLDesc()),
+                foreign.PREFIX,
+                foreign.NAMESPACE,
                 libvirt.VIR_DOMAIN_AFFECT_LIVE,
             )
 
-        self._run("mark", name, work)
+        self._run(operation, name, work)
 
     def hardware(self) -> Hardware:
         # Not libvirt's getInfo: it adds up NUMA cells, and some machines give those 6 of 24 GiB (seen).
@@ -307,7 +326,7 @@ def _facts(running: Running, values: Mapping[str, int], known: _Known) -> Domain
     read = known.get(key)
     if read is None or now_s > read[0] + REREAD_S:
         try:
-            read = (now_s, _read(running))
+            read = (now_s, *_read(running))
         except libvirt.libvirtError as err:
             if err.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
@@ -320,6 +339,8 @@ def _facts(running: Running, values: Mapping[str, int], known: _Known) -> Domain
         state=_STATES.get(state, GuestState.CRASHED),
         domain=read[1],
         reason=_PAUSED.get(reason, "unknown") if state == libvirt.VIR_DOMAIN_PAUSED else "",
+        foreign=read[2],
+        hindrance=read[3],
     )
 
 
@@ -327,11 +348,20 @@ def _keys(stats: Iterable[tuple[Running, Mapping[str, int]]]) -> frozenset[tuple
     return frozenset((running.UUIDString(), running.ID()) for running, _ in stats)
 
 
-def _read(running: Running) -> Domain | None:
+def _read(running: Running) -> tuple[Domain | None, Domain | None, str]:
+    """Ours; else a foreign one that could be ours; else why it could not."""
+    text = running.XMLDesc()
     try:
-        return xml.parse_domain_xml(running.XMLDesc())
+        ours = xml.parse_domain_xml(text)
     except (ValueError, ET.ParseError):
-        return None  # it bears our mark but not our shape: shown, never touched
+        # Shown, never touched.
+        return None, None, "it bears our mark, and is not described as we describe guests"
+    if ours is not None:
+        return ours, None, ""
+    try:
+        return None, foreign.parse(text), ""
+    except foreign.ForeignError as error:
+        return None, None, str(error)
 
 
 _event_loop: threading.Thread | None = None

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from pvc_gitops.adapters.libvirt import slots
+from pvc_gitops.adapters.libvirt import foreign, slots
+from pvc_gitops.adapters.libvirt.foreign import NAMESPACE, PREFIX
 from pvc_gitops.model.ids import Mac
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment
 
-NAMESPACE: Final = "urn:pvc-gitops:guest:1"
-PREFIX: Final = "pvc"
 KVM: Final = "kvm"
 TCG: Final = "tcg"
 SERIAL_BYTES_MAX: Final = 20  # VIRTIO_BLK_ID_BYTES; virtio-scsi would allow more
@@ -82,8 +81,17 @@ def parse_domain_xml(text: str) -> Domain | None:
     if mark is None:
         return None
     sizes = dict(_parse_sizes(mark.get("sizes", "")))
-    disks = [_parse_disk(each, sizes) for each in root.findall("devices/disk") if _is_ours(each)]
-    nics = [_parse_nic(each) for each in root.findall("devices/interface") if _is_ours(each)]
+    given = foreign.names_of(mark)
+    disks = [
+        _parse_disk(each, name, sizes)
+        for each in root.findall("devices/disk")
+        if (name := _device_name(each, _DISK_ALIAS, given)) is not None
+    ]
+    nics = [
+        _parse_nic(each, name)
+        for each in root.findall("devices/interface")
+        if (name := _device_name(each, _NIC_ALIAS, given)) is not None
+    ]
     return Domain(
         name=_found(root, "name"),
         uuid=_found(root, "uuid"),
@@ -316,9 +324,17 @@ def _console(domain: Domain) -> tuple[ET.Element, ET.Element]:
     return serial_port, console
 
 
-def _parse_disk(element: ET.Element, sizes_mib: Mapping[str, int]) -> DiskAttachment:
+def _device_name(element: ET.Element, prefix: str, given: Mapping[str, str]) -> str | None:
+    """Its own alias, or the name that it was given when its domain was adopted; None: not ours."""
+    alias = _alias(element)
+    if alias.startswith(prefix):
+        return alias.removeprefix(prefix)
+    return given.get(foreign.handle(element))
+
+
+def _parse_disk(element: ET.Element, name: str, sizes_mib: Mapping[str, int]) -> DiskAttachment:
     pool, _, image = _attribute(element, "source", "name").partition("/")
-    boot, name = element.find("boot"), _alias(element).removeprefix(_DISK_ALIAS)
+    boot = element.find("boot")
     return DiskAttachment(
         name=name,
         size_mib=sizes_mib.get(name, 0),
@@ -329,14 +345,16 @@ def _parse_disk(element: ET.Element, sizes_mib: Mapping[str, int]) -> DiskAttach
     )
 
 
-def _parse_nic(element: ET.Element) -> NicAttachment:
+def _parse_nic(element: ET.Element, name: str) -> NicAttachment:
+    mtu = element.find("mtu")
     return NicAttachment(
-        name=_alias(element).removeprefix(_NIC_ALIAS),
+        name=name,
         mac=Mac(_attribute(element, "mac", "address")),
         bridge=_attribute(element, "source", "bridge"),
         tap=_attribute(element, "target", "dev"),
         model=_attribute(element, "model", "type"),
-        mtu_bytes=int(_attribute(element, "mtu", "size")),
+        # An adopted one may not say.
+        mtu_bytes=int("0" if mtu is None else mtu.get("size", "0")),
     )
 
 
@@ -360,10 +378,6 @@ def _name_or_handle(element: ET.Element, prefix: str) -> str:
 
 def _port(element: ET.Element) -> int:
     return int(_attribute(element, "address", "bus"), 0) - 1
-
-
-def _is_ours(element: ET.Element) -> bool:
-    return _alias(element).startswith((_DISK_ALIAS, _NIC_ALIAS))
 
 
 def _alias(element: ET.Element) -> str:
