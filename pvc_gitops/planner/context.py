@@ -10,10 +10,13 @@ from functools import cached_property
 from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
+from pvc_gitops.model.intents import Intent, IntentKind, standing
 from pvc_gitops.model.plan import Operation, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 from pvc_gitops.planner.rules import cluster_under
+from pvc_gitops.planner import windows
+from pvc_gitops.planner.windows import Opening, Windows
 
 _TAKING_AWAY = frozenset(
     {
@@ -38,6 +41,7 @@ class Context:
     inventory: Inventory
     policy: PlanPolicy
     _vms: dict[int, tuple[Spec, VirtualMachine]] = field(default_factory=dict, repr=False)
+    _openings: dict[str | None, Opening] = field(default_factory=dict, repr=False)
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -65,6 +69,12 @@ class Context:
             for name, node in sorted(self.nodes.items())
             if name in self.online and node.runs_guests and not node.is_retired
         )
+
+    @cached_property
+    def sriov_networks(self) -> frozenset[str]:
+        """Networks whose cards are virtual functions of a node."""
+        networks = self.spec.of_kind(Kind.NETWORK)
+        return frozenset(doc.name for doc in networks if doc.spec["type"] == "sriov")
 
     @cached_property
     def _coordinators(self) -> tuple[NodeName, ...]:
@@ -118,6 +128,29 @@ class Context:
         owner = self.owner(vm)
         facts = None if owner is None else self.inventory.nodes.get(owner)
         return None if facts is None else facts.guests.get(vm)
+
+    # --- what may be disturbed, and when ---
+
+    def standing(self, kind: IntentKind, of: str) -> tuple[Intent, ...]:
+        """Operators' wishes about an object that are in force, the oldest first."""
+        intents = self.inventory.intents.values()
+        return standing(intents, kind, of, self.inventory.now_s) if intents else ()
+
+    def windows_of(self, own: str | None) -> Windows:
+        """A guest's own window, else the cluster's."""
+        return windows.named(self.spec, self.cluster.windows if own is None else (own,))
+
+    def opening(self, own: str | None = None) -> Opening:
+        """Whether something disruptive may begin now, and else when."""
+        known = self._openings.get(own)
+        if known is None:
+            known = windows.opening(self.windows_of(own), self.inventory.now_s)
+            self._openings[own] = known
+        return known
+
+    def heals(self, kind: Kind) -> bool:
+        """Is what somebody changed by hand made as applied again, or only reported?"""
+        return self.cluster.drift.get(kind) == "heal"
 
     def vm(self, name: str, spec: Spec) -> VirtualMachine:
         """The typed view of a guest's spec, made once a spec."""

@@ -2,61 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
-from pvc_gitops.model.document import Document, Kind, Spec
-from pvc_gitops.model.ids import Address, GroupName, NodeName, VmName, address
-from pvc_gitops.model.plan import CapacityVerdict, ItemKind, Loss, PlacementChoice
+from pvc_gitops.model.document import Document, Kind
+from pvc_gitops.model.ids import Address, NodeName, VmName, address
+from pvc_gitops.model.inventory import NodeState
+from pvc_gitops.model.plan import ItemKind, PlacementChoice
 from pvc_gitops.model.records import Applied, Phase
-from pvc_gitops.model.spec import Group, RunState
+from pvc_gitops.planner.admission import denied, refused, report_refused
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
 from pvc_gitops.planner.steps import vms
 from pvc_gitops.planner.steps.common import is_hindered, keep
-from pvc_gitops.scheduler.board import Board, Guest, Rule
-from pvc_gitops.scheduler.capacity import guest_mib, host
-from pvc_gitops.scheduler.evacuate import losses
+from pvc_gitops.planner.survival import Survival, covers, survive
+from pvc_gitops.planner.table import Table, guest_of, seated
+from pvc_gitops.scheduler.board import Guest
 from pvc_gitops.scheduler.fit import FitFailure, fit, sentence
 from pvc_gitops.scheduler.place import NoFit, Placed, in_order, place
 
-# Each refusal costs a search over all new guests; a commit that is refused more often than this is
-# refused from there on, and says so for each guest.
-_REFUSALS_SEARCHED_MAX: Final = 16
 _RULE_BREAKING: Final = frozenset(
     {FitFailure.NODE_LIMIT, FitFailure.ANTI_AFFINITY, FitFailure.AFFINITY}
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Table:
-    """The board and who is where on it."""
-
-    board: Board
-    guests: dict[NodeName, list[Guest]]
-
-    def put(self, guest: Guest, node: NodeName) -> None:
-        self.board.put(guest, node)
-        self.guests.setdefault(node, []).append(guest)
-
-    def take(self, guest: Guest, node: NodeName) -> None:
-        self.board.take(guest, node)
-        self.guests[node].remove(guest)
-
-    def copy(self) -> _Table:
-        guests = {node: list(each) for node, each in self.guests.items()}
-        return _Table(board=self.board.copy(), guests=guests)
-
-    def losses(self) -> tuple[Loss, ...]:
-        return losses(self.board, self.guests)
-
-
-def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
-    """Steps for all declared guests; the N-1 verdict for the state after the plan."""
+def plan_guests(context: Context, draft: Draft) -> tuple[Table, Survival]:
+    """Steps for all declared guests; who is where afterwards, and whether losses are survived."""
     allocator = Allocator(context.spec, context.inventory)
-    table = _seated(context, draft.after)
+    table = seated(context, _staying(context, draft.after))
+    before = table.seats()
     new: dict[VmName, tuple[Document, Applied]] = {}
     existing: list[tuple[Document, Applied]] = []
     for doc in context.spec.of_kind(Kind.VM):
@@ -84,7 +59,13 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Loss, ...]:
         _change(context, draft, doc, applied, allocator=allocator, table=table)
     _place_new(context, draft, table, new)
     _report_broken_rules(draft, table)
-    return table.losses()
+    return table, survive(context, draft, table, before)
+
+
+def _staying(context: Context, kept: Container[Address]) -> list[VmName]:
+    """Guests that have a place and are not removed by this plan."""
+    of = ((name, address(Kind.VM, name)) for name in context.inventory.placements)
+    return [name for name, at in of if at in context.spec.documents or at in kept]
 
 
 def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
@@ -97,7 +78,7 @@ def _is_untouched(context: Context, doc: Document, applied: Applied) -> bool:
 
 
 def _waits_for_its_owner(
-    context: Context, draft: Draft, table: _Table, applied: Applied | None
+    context: Context, draft: Draft, table: Table, applied: Applied | None
 ) -> bool:
     """Declared again while it is removed: its domain may exist, so it comes back where it is."""
     if applied is None or applied.phase is Phase.PRESENT:
@@ -111,58 +92,6 @@ def _waits_for_its_owner(
     return True
 
 
-# --- who is where ----------------------------------------------------------------------------------
-
-
-def _seated(context: Context, staying: Container[Address]) -> _Table:
-    """Nodes that run guests, and the guests that are on them and stay, by their applied specs."""
-    groups = (Group.from_spec(doc.name, doc.spec) for doc in context.spec.of_kind(Kind.GROUP))
-    rules = {
-        group.name: Rule(
-            name=group.name,
-            is_apart=group.policy == "apart",
-            is_strict=group.is_strict,
-            max_per_node=group.max_per_node,
-        )
-        for group in groups
-    }
-    hosts = [
-        host(context.nodes[name], context.inventory.nodes[name].hardware, context.cluster)
-        for name in context.guest_nodes
-    ]
-    table = _Table(board=Board(hosts, rules), guests={})
-    for name, placement in sorted(context.inventory.placements.items()):
-        applied = context.applied(address(Kind.VM, name))
-        if applied is None or placement.owner not in table.board.hosts:
-            continue
-        if applied.address not in context.spec.documents and applied.address not in staying:
-            continue
-        guest = _guest(context, name, applied.spec, rules)
-        if guest is not None:
-            table.put(guest, placement.owner)
-    return table
-
-
-def _guest(
-    context: Context, name: VmName, spec: Spec, rules: Mapping[GroupName, Rule]
-) -> Guest | None:
-    """What it asks for; None for one that is disabled, which nothing counts."""
-    vm = context.vm(name, spec)
-    if vm.run_state is RunState.DISABLED:
-        return None
-    return Guest(
-        name=name,
-        memory_mib=guest_mib(vm),
-        vcpus=vm.vcpus,
-        nodes=frozenset(vm.placement.nodes),
-        is_strict=vm.placement.is_strict,
-        prefer=dict(vm.placement.prefer),
-        groups=tuple(group for group in vm.placement.groups if group in rules),
-        tier=vm.ha.tier,
-        must_survive=vm.ha.restart and vm.ha.relocate and vm.run_state is not RunState.STOPPED,
-    )
-
-
 def _change(
     context: Context,
     draft: Draft,
@@ -170,20 +99,24 @@ def _change(
     applied: Applied,
     *,
     allocator: Allocator,
-    table: _Table,
+    table: Table,
 ) -> None:
     name, node = VmName(doc.name), context.owner(VmName(doc.name))
     assert node is not None
-    room_mib = table.board.free_mib.get(node, 0)
-    existing = vms.examine(context, draft, doc, applied, room_mib=room_mib)
+    rules = table.board.rules
+    old, refusal = guest_of(context, name, applied.spec, rules), None
+    if applied.spec is not doc.spec and node in table.board.hosts:
+        asked = guest_of(context, name, doc.spec, rules)
+        if asked is not None and (old is None or not covers(old, asked)):
+            refusal = denied(context, table, old, asked, node)
+    existing = vms.examine(context, draft, doc, applied, denied=refusal)
     if existing is None:
         return
     vms.update(context, draft, allocator, existing)
     after = draft.after[doc.address]
     if after.spec is applied.spec or node not in table.board.hosts:
         return
-    old = _guest(context, name, applied.spec, table.board.rules)
-    new = _guest(context, name, after.spec, table.board.rules)
+    new = guest_of(context, name, after.spec, rules)
     if old is not None:
         table.take(old, node)
     if new is not None:
@@ -196,23 +129,24 @@ def _change(
 def _place_new(
     context: Context,
     draft: Draft,
-    table: _Table,
+    table: Table,
     new: Mapping[VmName, tuple[Document, Applied]],
 ) -> None:
     for name in sorted(new):
         _vacate(context, table, name)  # one that comes back is counted once
     asked = [_asked(context, name, doc, table) for name, (doc, _) in sorted(new.items())]
     chosen, free, homeless = _already_chosen(context, table, asked)
-    before = table.copy()
     for guest, node in chosen:
         table.put(guest, node)
-    answers = {**place(table.board, free), **homeless}
+    before = table.copy()
+    answers = {**place(table.board, free, context.cluster.strategy), **homeless}
     for answer in answers.values():
         if isinstance(answer, Placed):
             table.guests.setdefault(answer.node, []).append(answer.guest)
     placed = [a for a in answers.values() if isinstance(a, Placed)]
-    refused = _refused(context, table, before, chosen, placed)
-    choices = {a.guest.name: _choice(a) for a in placed}
+    no_survival = refused(context, table, before, [(a.guest, a.node) for a in placed])
+    away = _away(context)
+    choices = {a.guest.name: _choice(a, away) for a in placed}
     choices |= {
         guest.name: PlacementChoice(
             vm=guest.name, node=node, score=float(table.board.free_mib[node]), rejected={}
@@ -222,17 +156,17 @@ def _place_new(
     for name, (doc, record) in sorted(new.items()):
         outcome = answers.get(name)
         if isinstance(outcome, NoFit):
-            _report_no_place(draft, doc, outcome)
+            _report_no_place(draft, doc, outcome, away)
             keep(draft, context.applied(doc.address))
-        elif name in refused:
-            _report_no_survival(draft, doc, refused[name])
+        elif name in no_survival:
+            report_refused(draft, doc, no_survival[name])
             keep(draft, context.applied(doc.address))
         else:
             vms.create(context, draft, doc, record, choices[name])
 
 
-def _asked(context: Context, name: VmName, doc: Document, table: _Table) -> Guest:
-    guest = _guest(context, name, doc.spec, table.board.rules)
+def _asked(context: Context, name: VmName, doc: Document, table: Table) -> Guest:
+    guest = guest_of(context, name, doc.spec, table.board.rules)
     if guest is not None:
         return guest
     # A disabled guest needs a node to make its disks, and no room there.
@@ -249,7 +183,7 @@ def _asked(context: Context, name: VmName, doc: Document, table: _Table) -> Gues
     )
 
 
-def _vacate(context: Context, table: _Table, name: VmName) -> None:
+def _vacate(context: Context, table: Table, name: VmName) -> None:
     """Take a guest that comes back off the table, if it was seated."""
     owner = context.owner(name)
     seated = [] if owner is None else table.guests.get(owner, [])
@@ -259,7 +193,7 @@ def _vacate(context: Context, table: _Table, name: VmName) -> None:
 
 
 def _already_chosen(
-    context: Context, table: _Table, asked: Iterable[Guest]
+    context: Context, table: Table, asked: Iterable[Guest]
 ) -> tuple[list[tuple[Guest, NodeName]], list[Guest], Mapping[VmName, NoFit]]:
     """Those that have a node which still takes them, those that are free to go anywhere, and those
     whose node does not take them. The node of one that is being removed is its owner; of another, what
@@ -283,95 +217,39 @@ def _already_chosen(
     return chosen, free, homeless
 
 
-def _choice(placed: Placed) -> PlacementChoice:
+def _choice(placed: Placed, away: Mapping[NodeName, str]) -> PlacementChoice:
     return PlacementChoice(
-        vm=placed.guest.name, node=placed.node, score=placed.score, rejected=placed.rejected
+        vm=placed.guest.name,
+        node=placed.node,
+        score=round(placed.score, 1),
+        rejected={**away, **placed.rejected},
     )
 
 
-# --- admission -------------------------------------------------------------------------------------
-
-
-def _refused(
-    context: Context,
-    table: _Table,
-    before: _Table,
-    chosen: Sequence[tuple[Guest, NodeName]],
-    placed: Sequence[Placed],
-) -> Mapping[VmName, Loss]:
-    """New guests that N-1 does not allow, each with the loss that shows it; taken off the table.
-
-    A cluster with one node for guests cannot survive its loss whatever is declared: that is a lab's
-    choice, and nothing is refused. What already runs is never judged here, and neither are guests
-    that the plan in force has placed.
-    """
-    if context.cluster.admission != "enforce" or context.cluster.tolerate_nodes == 0:
-        return {}
-    if len(table.board.hosts) == 1 or _holds(table.losses()):
-        return {}
-    trial = before.copy()
-    for guest, node in chosen:
-        trial.put(guest, node)
-    limit = _shortage_mib(trial.losses())
-    refused: dict[VmName, Loss] = {}
-    rest = list(placed)
-    while rest:
-        admitted = _longest_admitted(trial, rest, limit)
-        for each in rest[:admitted]:
-            trial.put(each.guest, each.node)
-        rest = rest[admitted:]
-        if not rest:
-            break
-        worst = _worst_with(trial, rest[0])
-        count = 1 if len(refused) < _REFUSALS_SEARCHED_MAX else len(rest)
-        refused |= {each.guest.name: worst for each in rest[:count]}
-        rest = rest[count:]
-    for each in placed:
-        if each.guest.name in refused:
-            table.take(each.guest, each.node)
-    return refused
-
-
-def _longest_admitted(trial: _Table, rest: Sequence[Placed], limit: tuple[int, int]) -> int:
-    """How many from the front leave the margin no worse than it is. More guests never help, so the
-    answer can be searched by halves."""
-    low, high = 0, len(rest)
-    while low < high:
-        middle = (low + high + 1) // 2
-        tried = trial.copy()
-        for each in rest[:middle]:
-            tried.put(each.guest, each.node)
-        if _shortage_mib(tried.losses()) <= limit:
-            low = middle
+def _away(context: Context) -> dict[NodeName, str]:
+    """Declared nodes that take no guests now, and why."""
+    found: dict[NodeName, str] = {}
+    for name, node in context.nodes.items():
+        if name in context.guest_nodes:
+            continue
+        facts = context.inventory.nodes.get(name)
+        if node.is_retired:
+            found[name] = "is retired"
+        elif not node.runs_guests:
+            found[name] = "runs no guests"
         else:
-            high = middle - 1
-    return low
-
-
-def _worst_with(trial: _Table, guest: Placed) -> Loss:
-    tried = trial.copy()
-    tried.put(guest.guest, guest.node)
-    return min(
-        (loss for loss in tried.losses() if loss.verdict is not CapacityVerdict.HOLDS),
-        key=lambda loss: (loss.spare_mib, loss.node),
-    )
-
-
-def _holds(found: Iterable[Loss]) -> bool:
-    return all(loss.verdict is CapacityVerdict.HOLDS for loss in found)
-
-
-def _shortage_mib(found: Iterable[Loss]) -> tuple[int, int]:
-    """How bad: losses that do not hold, and the memory that they lack."""
-    bad = [loss for loss in found if loss.verdict is not CapacityVerdict.HOLDS]
-    return len(bad), sum(max(0, -loss.spare_mib) for loss in bad)
+            found[name] = f"is {NodeState.ABSENT if facts is None else facts.state}"
+    return found
 
 
 # --- what the report says --------------------------------------------------------------------------
 
 
-def _report_no_place(draft: Draft, doc: Document, answer: NoFit) -> None:
-    reasons = "; ".join(f"{node}: {why}" for node, why in sorted(answer.rejected.items()))
+def _report_no_place(
+    draft: Draft, doc: Document, answer: NoFit, away: Mapping[NodeName, str]
+) -> None:
+    every = {**away, **answer.rejected} if answer.rejected else {}
+    reasons = "; ".join(f"{node}: {why}" for node, why in sorted(every.items()))
     draft.blocked(
         doc.address,
         "no-place",
@@ -381,23 +259,7 @@ def _report_no_place(draft: Draft, doc: Document, answer: NoFit) -> None:
     )
 
 
-def _report_no_survival(draft: Draft, doc: Document, loss: Loss) -> None:
-    named = ", ".join(loss.homeless[:3])
-    lack, remedy = f": {-loss.spare_mib} MiB are missing", "add memory or a node"
-    if loss.verdict is CapacityVerdict.UNKNOWN:
-        lack = ": memory would be enough, and no way to divide it was found"
-    elif loss.spare_mib >= 0:
-        lack, remedy = ": a strict rule allows no other node", "set `strict: false` in the rule"
-    draft.blocked(
-        doc.address,
-        "n-minus-1",
-        f"with it, the loss of {loss.node} would leave {named} without a place{lack}",
-        f"{remedy}, or set `ha: {{admission: warn}}` in cluster.yaml",
-        doc.place(()),
-    )
-
-
-def _report_broken_rules(draft: Draft, table: _Table) -> None:
+def _report_broken_rules(draft: Draft, table: Table) -> None:
     """Guests stay where they are; a strict rule that this breaks is said, not acted upon."""
     for node, guests in sorted(table.guests.items()):
         for guest in sorted(guests, key=lambda g: g.name):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from pvc_gitops.model.ids import GroupName, NodeName, VmName
 from pvc_gitops.model.spec import Strategy
+from pvc_gitops.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,11 +73,19 @@ def _alone(board: Board, unit: Unit) -> Refutation:
 def _volumes(
     board: Board, asked: Sequence[Unit], nodes: Sequence[NodeName]
 ) -> Iterator[Refutation]:
-    # Room that is smaller than the smallest unit holds nothing: `nodes` take at least one each.
-    needed, free = sum(u.memory_mib for u in asked), sum(board.free_mib[n] for n in nodes)
+    """`nodes`: where at least one of them fits."""
+    needed = sum(unit.memory_mib for unit in asked)
+    free = sum(max(0, each) for each in board.free_mib.values())
     if needed > free:
         text = f"{len(asked)} guests need {needed} MiB, {free} MiB are left"
         yield Bound.VOLUME, needed - free, text
+    usable = sum(board.free_mib[node] for node in nodes)
+    if needed > usable:
+        # Room that holds not even the smallest is of no use, unless just that room grows.
+        smallest = min(unit.memory_mib for unit in asked)
+        unused = [smallest - max(0, f) for n, f in board.free_mib.items() if n not in nodes]
+        text = f"{len(asked)} guests need {needed} MiB, {usable} MiB are left where any of them fits"
+        yield Bound.VOLUME, max(1, min([needed - usable, *unused])), text
     vcpus, spare = sum(u.vcpus for u in asked), sum(board.free_vcpus[n] for n in nodes)
     if vcpus > spare:
         yield Bound.VOLUME, 0, f"they need {vcpus} vCPUs, {int(spare)} are left"

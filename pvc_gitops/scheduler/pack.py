@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.plan import Bound, CapacityVerdict
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.bounds import refutation
 from pvc_gitops.scheduler.search import Outcome, search

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.spec import Strategy
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.fit import FitFailure, fit, sentence
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from pvc_gitops.model.ids import GroupName, NodeName, VmName
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board
 from pvc_gitops.scheduler.units import Unit, fits
 

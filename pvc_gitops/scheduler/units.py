@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pvc_gitops.model.ids import GroupName, NodeName
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board, Guest, Rule
 
 

@@ -21,6 +21,7 @@ from pvc_gitops.model.plan import (
 from pvc_gitops.model.records import Applied, DiskRef, Phase, Wanted
 from pvc_gitops.model.spec import RunState, VirtualMachine
 from pvc_gitops.model.values import dataclass
+from pvc_gitops.planner.admission import Denied
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, Difference, Held, field_changes, shown
 from pvc_gitops.planner.draft import Draft
@@ -34,6 +35,18 @@ from pvc_gitops.scheduler.capacity import guest_mib
 _NO_PLACE: Final = Cause(code="no-place", text="it was applied and has no place", place=None)
 _LEFT_OVER: Final = Cause(code="left-over", text="data of a removed disk is left", place=None)
 _LOST: Final = Cause(code="in-trash", text="its data lies in the trash", place=None)
+# Fields by which a guest can ask its node, or the others when its node dies, for more.
+_DEMANDS: Final[tuple[FieldPath, ...]] = (
+    ("memory",),
+    ("run_state",),
+    ("cpu", "vcpus"),
+    ("nics",),
+    ("ha", "restart"),
+    ("ha", "relocate"),
+    ("placement", "nodes"),
+    ("placement", "strict"),
+    ("placement", "groups"),
+)
 RESTART_S: Final = COSTS[Operation.VM_STOP].estimate_s + COSTS[Operation.VM_PUT].estimate_s
 
 
@@ -94,13 +107,13 @@ def create(
 
 
 def examine(
-    context: Context, draft: Draft, doc: Document, applied: Applied, *, room_mib: int
+    context: Context, draft: Draft, doc: Document, applied: Applied, *, denied: Denied | None
 ) -> Existing | None:
     """What differs, with what may not happen now held back; None where nothing may be done.
-    `room_mib`: what is free on its node."""
+    `denied`: why it may not ask for more."""
     node = context.owner(VmName(doc.name))
     assert node is not None
-    withheld = list(_withheld(context, doc, applied, room_mib))
+    withheld = list(_withheld(context, doc, applied, denied))
     found = settle(context, draft, doc, applied, withhold=withheld)
     if found.is_replacement:
         paths = ", ".join(c.path for c in found.changes if c.disposition is Disposition.REPLACE)
@@ -474,10 +487,11 @@ def _has_pending_restart(context: Context, record: Applied) -> bool:
     return facts is not None and applied is not None and facts.digest != applied.digest
 
 
-def _withheld(context: Context, doc: Document, applied: Applied, room_mib: int) -> Iterable[Held]:
+def _withheld(
+    context: Context, doc: Document, applied: Applied, denied: Denied | None
+) -> Iterable[Held]:
     changes = field_changes(doc, applied, context.spec.fields)
     running = is_running(context, applied)
-    has_no_room = growth_mib(context, doc, applied) > room_mib
     for change in changes:
         path: FieldPath = tuple(change.path.split("."))
         if _removes_disk(change, path) and applied.spec["protect"] and doc.spec["protect"]:
@@ -488,14 +502,14 @@ def _withheld(context: Context, doc: Document, applied: Applied, room_mib: int) 
                 text=f"disk {path[1]} is gone from the file of a protected guest",
                 remedy="set `protect: false` as well, or keep the disk",
             )
-        elif has_no_room and path in (("memory",), ("run_state",)):
+        elif denied is not None and any(path[: len(each)] == each for each in _DEMANDS):
+            before = shown(change.before)
             yield Held(
                 change=change,
                 kind=ItemKind.BLOCKED,
-                code="no-room",
-                text=f"{change.path} {change.before} -> {change.after}: "
-                f"{context.owner(VmName(doc.name))} has {max(0, room_mib)} MiB free",
-                remedy=f"pvc vm migrate {doc.name}, or keep `{change.path}: {change.before}`",
+                code=denied.code,
+                text=f"{change.path} {before} -> {shown(change.after)}: {denied.text}",
+                remedy=f"{denied.remedy}, or keep `{change.path}: {before}`",
             )
         elif (
             change.disposition in RESTARTING

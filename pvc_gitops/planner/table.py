@@ -1,0 +1,117 @@
+"""Who is where, as the planner counts it: from documents and records to the scheduler's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pvc_gitops.model.document import Kind, Spec
+from pvc_gitops.model.ids import GroupName, NodeName, VmName, address
+from pvc_gitops.model.plan import Loss
+from pvc_gitops.model.records import Phase
+from pvc_gitops.model.spec import Group, RunState
+from pvc_gitops.model.values import dataclass
+from pvc_gitops.planner.context import Context
+from pvc_gitops.scheduler.board import Board, Guest, Host, Rule
+from pvc_gitops.scheduler.capacity import guest_mib, host
+from pvc_gitops.scheduler.evacuate import losses
+
+_SRIOV = "sriov"
+
+
+@dataclass(slots=True, kw_only=True)
+class Table:
+    """The board and who is where on it."""
+
+    board: Board
+    guests: dict[NodeName, list[Guest]]
+
+    def put(self, guest: Guest, node: NodeName) -> None:
+        self.board.put(guest, node)
+        self.guests.setdefault(node, []).append(guest)
+
+    def take(self, guest: Guest, node: NodeName) -> None:
+        self.board.take(guest, node)
+        self.guests[node].remove(guest)
+
+    def copy(self) -> Table:
+        guests = {node: list(each) for node, each in self.guests.items()}
+        return Table(board=self.board.copy(), guests=guests)
+
+    def losses(self, tolerate: int, last: Iterable[Loss] = ()) -> tuple[Loss, ...]:
+        """What the loss of any `tolerate` nodes would mean; of one where none must be survived."""
+        return losses(self.board, self.guests, tolerate=max(1, tolerate), last=last)
+
+    def seats(self) -> dict[VmName, tuple[Guest, NodeName]]:
+        return {g.name: (g, node) for node, guests in self.guests.items() for g in guests}
+
+
+def declared_hosts(context: Context) -> list[Host]:
+    """Online nodes that may run guests, by the spec."""
+    reports = context.inventory.nodes
+    return [
+        host(context.nodes[n], reports[n].hardware, context.cluster, load=reports[n].load)
+        for n in context.guest_nodes
+    ]
+
+
+def declared_rules(context: Context) -> dict[GroupName, Rule]:
+    groups = (Group.from_spec(doc.name, doc.spec) for doc in context.spec.of_kind(Kind.GROUP))
+    return {group.name: rule_of(group) for group in groups}
+
+
+def rule_of(group: Group) -> Rule:
+    return Rule(
+        name=group.name,
+        is_apart=group.policy == "apart",
+        is_strict=group.is_strict,
+        max_per_node=group.max_per_node,
+    )
+
+
+def guest_of(
+    context: Context, name: VmName, spec: Spec, rules: Mapping[GroupName, Rule]
+) -> Guest | None:
+    """What it asks for; None for one that is disabled, which nothing counts."""
+    vm = context.vm(name, spec)
+    if vm.run_state is RunState.DISABLED:
+        return None
+    return Guest(
+        name=name,
+        memory_mib=guest_mib(vm),
+        vcpus=vm.vcpus,
+        nodes=frozenset(vm.placement.nodes),
+        is_strict=vm.placement.is_strict,
+        prefer=dict(vm.placement.prefer),
+        groups=tuple(group for group in vm.placement.groups if group in rules),
+        tier=vm.ha.tier,
+        must_survive=vm.ha.restart and vm.ha.relocate and vm.run_state is not RunState.STOPPED,
+        vfs=sum(nic.network in context.sriov_networks for nic in vm.nics.values()),
+        is_running=vm.run_state is not RunState.STOPPED,
+        strategy=vm.placement.strategy,
+    )
+
+
+def seated(context: Context, staying: Iterable[VmName]) -> Table:
+    """Nodes that run guests, and those of the guests that are on them, by their applied specs.
+
+    A guest whose owner is silent is on no board: where it will be is autonomy's to say.
+    """
+    rules = declared_rules(context)
+    table = Table(board=Board(declared_hosts(context), rules), guests={})
+    for name in sorted(staying):
+        placement, applied = (
+            context.inventory.placements.get(name),
+            context.applied(address(Kind.VM, name)),
+        )
+        if placement is None or applied is None or placement.owner not in table.board.hosts:
+            continue
+        guest = guest_of(context, name, applied.spec, rules)
+        if guest is not None:
+            table.put(guest, placement.owner)
+    return table
+
+
+def is_leaving(context: Context, name: VmName) -> bool:
+    """Its removal has begun: nobody starts it again."""
+    applied = context.applied(address(Kind.VM, name))
+    return applied is not None and applied.phase is Phase.REMOVING
