@@ -82,7 +82,7 @@ class Callbacks(pygit2.RemoteCallbacks):
 def main() -> None:
     """Read the request, fetch, answer. A failure is an answer, too."""
     request = Request(**json.load(sys.stdin))
-    _forget_the_host()
+    forget_the_host()
     try:
         answer = {"tip": fetch(request)}
     except (pygit2.GitError, TooLargeError, KeyError, ValueError, OSError) as err:
@@ -142,7 +142,7 @@ def _empty(mirror: Path) -> None:
 
 def _tip(remote: Any, request: Request) -> str:  # noqa: ANN401
     wanted = f"refs/heads/{request.branch}"
-    heads = _heads(remote, Callbacks(request))
+    heads = heads_of(remote, Callbacks(request))
     if wanted in heads:
         return heads[wanted]
     branches = sorted(
@@ -155,7 +155,8 @@ def _tip(remote: Any, request: Request) -> str:  # noqa: ANN401
     )
 
 
-def _heads(remote: Any, callbacks: Callbacks) -> dict[str, str]:  # noqa: ANN401
+def heads_of(remote: Any, callbacks: Callbacks) -> dict[str, str]:  # noqa: ANN401
+    """What the server has: ref -> commit."""
     if hasattr(remote, "list_heads"):  # pygit2 1.18 and later
         return {str(head.name): str(head.oid) for head in remote.list_heads(callbacks=callbacks)}
     return {str(head["name"]): str(head["oid"]) for head in remote.ls_remotes(callbacks=callbacks)}
@@ -168,7 +169,8 @@ def _sweep(mirror: Path) -> None:
             left.unlink()
 
 
-def _forget_the_host() -> None:
+def forget_the_host() -> None:
+    """No configuration of this machine or its environment counts."""
     for level in (ConfigLevel.SYSTEM, ConfigLevel.GLOBAL, ConfigLevel.XDG):
         pygit2.settings.search_path[level] = ""
     # A bare repository on this machine may belong to another account; nothing of it is executed.
