@@ -349,7 +349,7 @@ def _parse_nic(element: ET.Element, name: str) -> NicAttachment:
     mtu = element.find("mtu")
     return NicAttachment(
         name=name,
-        mac=Mac(_attribute(element, "mac", "address")),
+        mac=Mac(_attribute(element, "mac", "address").lower()),
         bridge=_attribute(element, "source", "bridge"),
         tap=_attribute(element, "target", "dev"),
         model=_attribute(element, "model", "type"),

@@ -61,7 +61,7 @@ def test_an_adopted_domain_is_ours_under_our_names():
     assert ours == named
     # A later change of the mark keeps the names.
     running = DOMAIN.replace("<vcpu", f"<metadata>{marked}</metadata><vcpu")
-    assert "devices" in ET.fromstring(xml.remarked(running, "0a1b", {"root": 64})).attrib  # noqa: S314
+    assert "devices" in ET.fromstring(xml.remarked(running, "0a1b", {"root": 64})).attrib
 
 
 @pytest.mark.parametrize(
