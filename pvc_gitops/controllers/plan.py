@@ -7,54 +7,43 @@ and its epoch, and a plan that no target names is inert.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 from typing import Final
 
-from pvc_gitops.controllers import blobs, ledger, slices, source, storage
+from pvc_gitops.controllers import intents, ledger, quarantine, storage, withhold
+from pvc_gitops.controllers.accept import accept, coordinators
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.ledger import LedgerMemory, Note
 from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
-from pvc_gitops.controllers.records import put, read, read_all, version_of
+from pvc_gitops.controllers.publish import publish
+from pvc_gitops.controllers.records import put, read, version_of
+from pvc_gitops.controllers.retry import Retry, brake, counted, is_under_way, turn
 from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
 from pvc_gitops.model import paths
+from pvc_gitops.model.control import Pace, Quarantine, Withheld
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import CommitId, Generation, NodeName, PlanId
+from pvc_gitops.model.ids import NodeName, PlanId
+from pvc_gitops.model.intents import Intent, IntentId, IntentKind, standing
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.plan import Plan
-from pvc_gitops.model.records import (
-    Accepted,
-    Applied,
-    Claim,
-    Formation,
-    SourceSeen,
-    StepResult,
-    StepStatus,
-    Target,
-)
-from pvc_gitops.model.spec import Node, NodeRole
+from pvc_gitops.model.records import Accepted, Formation, StepStatus
+from pvc_gitops.model.spec import Node
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.planner import PLANNER_VERSION, POLICY, plan
 from pvc_gitops.planner.remaining import remaining_differs
-from pvc_gitops.world.ports import Delete, Leadership, Op, World
+from pvc_gitops.world.ports import Check, Leadership, Op, World
 
 ROLE: Final = "planner"
 BEATS_EVERY_S: Final = 2.0
 FULL_EVERY_S: Final = 30.0  # what no watch tells: reports, the clock
 WITHOUT_STORE_S: Final = 1.0
 GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
-ADDRESSES_TOLD: Final = 200  # of a plan, in the ledger; its steps tell all of them
-PLANS_KEPT: Final = 20  # D3; `pvc history` reads older ones from the ledger
-# A failed step is tried again by a new plan after this long, doubling: what failed is usually a
-# server or a disk that somebody is already looking at.
-RETRY_FIRST_S: Final = 30.0
-RETRY_MAX_S: Final = 600.0
 WATCHED: Final = (
     paths.SEEN,
     paths.ASKED,
@@ -65,17 +54,10 @@ WATCHED: Final = (
     paths.NETWORKS,
     paths.PLACEMENT,
     paths.CLAIMS,
+    paths.INTENTS,
+    paths.QUARANTINED,
+    paths.PACE,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """How often a commit's failed steps were tried again, and when the next time is."""
-
-    commit: CommitId
-    times: int
-    at_s: float
-    asked: int | None  # version of the question that was last answered by trying again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +82,8 @@ class PlannerMemory:
     retry: Retry | None = None
     ledger: LedgerMemory = field(default_factory=LedgerMemory)
     complaint: str = ""  # said once
+    warned: frozenset[IntentId] = frozenset()  # of whose end was told beforehand
+    quarantine_told: str = ""
 
 
 def tick(world: World, memory: PlannerMemory) -> PlannerMemory:
@@ -192,16 +176,21 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     formation = read(store, paths.FORMAT, Formation)
     if formation is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
+    wishes = version_of(store.read(paths.INTENTS))
+    memory = replace(memory, warned=intents.tick(world, lead, memory.warned))
     accept(world, formation, lead)
+    accepted = read(store, paths.ACCEPTED, Accepted)
+    aside, told = quarantine.tick(world, lead, accepted, memory.quarantine_told)
     observed = of_one_moment(world, memory.watch, memory.storage.facts, memory.plan)
-    if observed is None or observed.inventory.accepted is None:
+    if observed is None or accepted is None:
         return memory
+    memory = _due_with(replace(memory, quarantine_told=told), observed.inventory, world, now_s)
     memory = replace(
         memory,
         plan=observed.plan,
         told=_told(world, memory, observed.inventory),
         ledger=ledger.tick(
-            world, lead, memory.ledger, _at_work(observed.inventory), _coordinators(world)
+            world, lead, memory.ledger, _at_work(observed.inventory), coordinators(world)
         ),
     )
     memory = _freshen(world, memory, observed, now_s)
@@ -216,8 +205,28 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
     # An older look, be it another coordinator's report, may show disks that lie in the trash by now:
     # whatever stands on Ceph then waits, the rest goes on.
-    fresh = replace(observed.inventory, storage=memory.storage.facts if is_fresh else None)
-    return _plan(world, memory, replace(observed, inventory=fresh), lead, now_s)
+    fresh = replace(
+        observed.inventory,
+        storage=memory.storage.facts if is_fresh else None,
+        accepted=accepted.commit if aside is None else aside.commit,
+    )
+    look = _Look(
+        observed=replace(observed, inventory=fresh),
+        aside=aside,
+        wishes=wishes,
+        pace=read(store, paths.PACE, Pace) or Pace(),
+        withheld=read(store, paths.WITHHELD, Withheld),
+    )
+    return _plan(world, memory, look, lead, now_s)
+
+
+def _due_with(memory: PlannerMemory, inv: Inventory, world: World, now_s: float) -> PlannerMemory:
+    """Come back at the latest when an intent is over."""
+    end_s = intents.next_end_s(inv.intents.values())
+    if end_s is None:
+        return memory
+    wait_s = max(WITHOUT_STORE_S, float(end_s - world.clock.now_s()))
+    return replace(memory, full_at_s=min(memory.full_at_s, now_s + wait_s))
 
 
 def _at_work(inv: Inventory) -> set[PlanId]:
@@ -274,70 +283,25 @@ def _told(world: World, memory: PlannerMemory, inv: Inventory) -> dict[NodeName,
     return now
 
 
-def accept(world: World, formation: Formation, lead: Leadership) -> None:
-    """Take up the commit that a majority of coordinators hold and verified (D7)."""
-    store = world.store
-    accepted = read(store, paths.ACCEPTED, Accepted)
-    base = formation.commit if accepted is None else accepted.commit
-    coordinators = _coordinators(world)
-    seen = {
-        name: record
-        for name, record in read_all(store, paths.SEEN, SourceSeen).items()
-        if name in coordinators
-    }
-    head = majority_head([record.head for record in seen.values()], len(coordinators))
-    if head is None or (accepted is not None and head == accepted.commit):
-        return
-    try:
-        if not world.repo.has(head) or not (
-            head == base or (world.repo.has(base) and world.repo.is_ancestor(base, head))
-        ):
-            return
-        info = world.repo.info(head)
-    except RepoError:
-        return
-    record = Accepted(
-        commit=head, subject=info.subject, author=info.author, accepted_at_s=world.clock.now_s()
-    )
-    before = None if accepted is None else accepted.version
-    note = Note(
-        kind=EntryKind.ACCEPTED,
-        text=f"{head[:7]} {info.subject}",
-        by=info.author,
-        commit=head,
-        data={"after": "" if accepted is None else accepted.commit},
-    )
-    told = ledger.appending(store, [note], record.accepted_at_s)
-    store.commit((*lead.checks, put(paths.ACCEPTED, record, before), *told))
-    world.journal.event("accepted", commit=head, subject=info.subject)
-
-
-def majority_head(heads: Sequence[CommitId | None], coordinators: int) -> CommitId | None:
-    """The commit that more than half of the coordinators hold; there is at most one."""
-    for head in sorted({head for head in heads if head is not None}):
-        if 2 * heads.count(head) > coordinators:
-            return head
-    return None
-
-
-def _coordinators(world: World) -> frozenset[str]:
-    found = set()
-    for record in read_all(world.store, paths.OWNED, Applied).values():
-        if record.address.startswith("node/"):
-            node = Node.from_spec(record.name, record.spec)
-            if node.role is NodeRole.COORDINATOR and not node.is_retired:
-                found.add(record.name)
-    return frozenset(found)
-
-
 # --- planning ---------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What the leader decides from, besides its memory."""
+
+    observed: Observed
+    aside: Quarantine | None
+    wishes: int | None  # version of the intents' parent: every new intent raises it
+    pace: Pace
+    withheld: Withheld | None
+
+
 def _plan(  # noqa: PLR0911  a list of reasons not to publish
-    world: World, memory: PlannerMemory, observed: Observed, lead: Leadership, now_s: float
+    world: World, memory: PlannerMemory, look: _Look, lead: Leadership, now_s: float
 ) -> PlannerMemory:
-    inv, target, current = observed.inventory, observed.target, observed.plan
-    results = observed.results
+    inv, target = look.observed.inventory, look.observed.target
+    current, results = look.observed.plan, look.observed.results
     assert inv.accepted is not None
     if inv.planner_version is not None and _version(inv.planner_version) > _version(
         PLANNER_VERSION
@@ -347,7 +311,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         )
     states = {name: facts.state for name, facts in inv.nodes.items()}
     memory = _watch_results(world, memory, current)
-    is_retry, memory = _is_time_to_retry(world, memory, current, results, now_s)
+    words = standing(inv.intents.values(), IntentKind.RETRY, inv.accepted, world.clock.now_s())
+    is_retry, is_given_up, memory = _retries(world, memory, look, now_s, is_wanted=bool(words))
     same_wish = target is not None and target.commit == inv.accepted
     if same_wish and states == memory.states and not is_retry and is_under_way(current, results):
         return memory  # it is being carried out, and nothing that it stands on has changed
@@ -355,7 +320,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     if essence == memory.considered and not is_retry:
         return memory
     try:
-        spec = source.spec_of(world.repo, inv.accepted)
+        spec = quarantine.planned_spec(world.repo, look.aside, inv.accepted)
     except (RepoError, SpecError) as error:
         return _complain(world, memory, f"the accepted commit cannot be read here: {error}")
     new = plan(spec, inv, POLICY, None if target is None else target.plan)
@@ -365,19 +330,128 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         return _complain(world, memory, f"plan {new.id} does not verify: {wrong[0]}")
     done = frozenset(r.step for r in results.values() if r.status is StepStatus.DONE)
     is_news = current is None or remaining_differs(new, current, done)
-    moves_on = target is None or target.commit != inv.accepted
-    if not (is_news or is_retry or moves_on):
+    if not (is_news or is_retry or not same_wish):
+        _rest(world, lead, look, new, words, is_given_up=is_given_up)
         return memory
-    publish(world, new, target, inv, lead)
+    wall_s = world.clock.now_s()
+    braked = None if words or not same_wish else brake(look.pace, new, wall_s)
+    held = withhold.withheld(
+        inv,
+        new=new,
+        target=target,
+        current=current,
+        brake=braked,
+        is_manual=withhold.mode(inv, spec) == withhold.MANUAL,
+        now_s=wall_s,
+    )
+    if held is not None:
+        if braked is not None and braked != look.pace.brake:
+            _set_pace(world, lead, replace(look.pace, brake=braked))
+        withhold.say(world, lead, look.withheld, held)
+        return memory
+    used = (*words, *withhold.approvals(inv, new.effect, wall_s))
+    pace = counted(
+        look.pace, new, wall_s, is_wanted=bool(words) or not same_wish, retry=memory.retry
+    )
+    also, notes = _with_publishing(world, look, pace, used, new.id)
+    publish(world, new, target, inv, lead, also=also, notes=notes)
     return replace(memory, plan=new, considered=None, complaint="", is_woken=True)
 
 
-def is_under_way(current: Plan | None, results: dict[str, StepResult]) -> bool:
-    """Is there a step that runs or can still begin?"""
-    if current is None:
+def _retries(
+    world: World, memory: PlannerMemory, look: _Look, now_s: float, *, is_wanted: bool
+) -> tuple[bool, bool, PlannerMemory]:
+    """Whether to try again now, whether it was given up, and what is remembered of it."""
+    before = memory.retry
+    asked = version_of(world.store.read(paths.ASKED))
+    what = turn(
+        look.observed.plan,
+        look.observed.results,
+        before,
+        look.pace,
+        asked=asked,
+        is_wanted=is_wanted,
+        now_s=now_s,
+    )
+    retry = what.retry
+    memory = replace(memory, retry=retry)
+    if retry is None or not what.failed:
+        return False, False, memory
+    wait_s = retry.at_s - now_s
+    if what.is_now:
+        world.journal.event("retry", steps=what.failed, times=retry.times, next_in_s=wait_s)
+        return True, False, memory
+    if (before is None or before.commit != retry.commit) and wait_s != float("inf"):
+        world.journal.event("retry_planned", steps=what.failed, in_s=wait_s)
+    full_at_s = min(memory.full_at_s, retry.at_s)
+    return False, what.is_given_up, replace(memory, full_at_s=full_at_s)
+
+
+def _rest(
+    world: World,
+    lead: Leadership,
+    look: _Look,
+    new: Plan,
+    words: Sequence[Intent],
+    *,
+    is_given_up: bool,
+) -> None:
+    """Nothing is published: say what was reached or given up, and end what asked for it."""
+    now_s, commit = world.clock.now_s(), look.observed.inventory.accepted
+    assert commit is not None
+    results = look.observed.results
+    failed = sum(1 for r in results.values() if r.status is StepStatus.FAILED)
+    held = None
+    if is_given_up:
+        held = withhold.given_up(commit, new.effect, failed, look.pace.times, now_s)
+    withhold.say(world, lead, look.withheld, held)
+    for word in words:
+        ops, note = intents.ending(word, "nothing was left to try again", "planner")
+        told = ledger.appending(world.store, [note], now_s)
+        world.store.commit((*lead.checks, *ops, *told))
+    if new.steps or look.pace.converged == commit or not _has_ended(look.observed):
+        return
+    note = Note(
+        kind=EntryKind.CONVERGED,
+        text=f"nothing of {commit[:7]} is left to do",
+        by="planner",
+        commit=commit,
+        plan=look.observed.inventory.target,
+        data={"blocked": str(new.summary.blocked or "")},
+    )
+    _set_pace(world, lead, replace(look.pace, converged=commit), note)
+
+
+def _has_ended(observed: Observed) -> bool:
+    """Is every step of the plan in force done?"""
+    if observed.plan is None:
         return False
-    statuses = slices.statuses(current, results).values()
-    return StepStatus.RUNNING in statuses or StepStatus.PENDING in statuses
+    done = {r.step for r in observed.results.values() if r.status is StepStatus.DONE}
+    return all(step.id in done for step in observed.plan.steps)
+
+
+def _set_pace(world: World, lead: Leadership, pace: Pace, *notes: Note) -> None:
+    before = version_of(world.store.read(paths.PACE))
+    told = ledger.appending(world.store, notes, world.clock.now_s())
+    world.store.commit((*lead.checks, put(paths.PACE, pace, before), *told))
+
+
+def _with_publishing(
+    world: World, look: _Look, pace: Pace, used: Sequence[Intent], plan_id: PlanId
+) -> tuple[tuple[Op, ...], tuple[Note, ...]]:
+    """What changes together with the target: what is counted, what is not held back any more, and
+    the words that are used up. A halt or a freeze that was made meanwhile stops it all."""
+    store = world.store
+    ops: list[Op] = [put(paths.PACE, pace, version_of(store.read(paths.PACE)))]
+    ops += withhold.clearing(look.withheld)
+    if look.wishes is not None:
+        ops.append(Check(path=paths.INTENTS, version=look.wishes))
+    notes: list[Note] = []
+    for intent in used:
+        ending, note = intents.ending(intent, f"used by plan {plan_id}", "planner")
+        ops += ending
+        notes.append(note)
+    return tuple(ops), tuple(notes)
 
 
 def _essence(inv: Inventory) -> Inventory:
@@ -391,36 +465,6 @@ def _essence(inv: Inventory) -> Inventory:
         facts = replace(facts, observed_at_s=0, used_ratio=round(facts.used_ratio, 1))
     # How long steps took lately changes what a plan says of its duration, and nothing that it does.
     return replace(inv, nodes=nodes, storage=facts, estimates={})
-
-
-def _is_time_to_retry(
-    world: World,
-    memory: PlannerMemory,
-    current: Plan | None,
-    results: dict[str, StepResult],
-    now_s: float,
-) -> tuple[bool, PlannerMemory]:
-    failed = [r for r in results.values() if r.status is StepStatus.FAILED]
-    if current is None or current.commit is None or not failed or is_under_way(current, results):
-        return False, memory
-    asked = version_of(world.store.read(paths.ASKED))
-    retry = memory.retry
-    if retry is None or retry.commit != current.commit:
-        # What cannot succeed without somebody's doing waits for somebody to ask.
-        can_help_itself = any(r.is_retryable for r in failed)
-        wait_s = RETRY_FIRST_S if can_help_itself else math.inf
-        retry = Retry(commit=current.commit, times=0, at_s=now_s + wait_s, asked=asked)
-        if can_help_itself:
-            world.journal.event("retry_planned", steps=len(failed), in_s=wait_s)
-    elif now_s >= retry.at_s or asked != retry.asked:
-        wait_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (retry.times + 1))
-        retry = Retry(
-            commit=current.commit, times=retry.times + 1, at_s=now_s + wait_s, asked=asked
-        )
-        world.journal.event("retry", steps=len(failed), times=retry.times, next_in_s=wait_s)
-        return True, replace(memory, retry=retry)
-    memory = replace(memory, retry=retry, full_at_s=min(memory.full_at_s, retry.at_s))
-    return False, memory
 
 
 def _watch_results(world: World, memory: PlannerMemory, current: Plan | None) -> PlannerMemory:
@@ -441,89 +485,3 @@ def _complain(world: World, memory: PlannerMemory, why: str) -> PlannerMemory:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
-
-
-# --- publishing -------------------------------------------------------------------------------------
-
-
-def publish(
-    world: World, new: Plan, target: Target | None, inv: Inventory, lead: Leadership
-) -> None:
-    """Write the plan, then make it the target. Raises StoreConflict where another leader did."""
-    store = world.store
-    assert inv.accepted is not None
-    generation = Generation(1 if target is None else target.generation + 1)
-    ops = [
-        op
-        for op in slices.creates(new, formation=inv.formation, generation=generation)
-        # A leader before us may have been killed while it wrote the very same plan.
-        if store.read(op.path) is None
-    ]
-    aim = Target(
-        plan=new.id,
-        generation=generation,
-        planner_version=new.planner_version,
-        commit=inv.accepted,
-        published_at_s=world.clock.now_s(),
-    )
-    before = None if target is None else target.version
-    for batch in blobs.batches(ops):
-        store.commit((*lead.checks, *batch))
-    told = ledger.appending(store, [_published(new, generation)], aim.published_at_s)
-    store.commit((*lead.checks, put(paths.TARGET, aim, before), *told))
-    world.journal.event(
-        "plan_published",
-        plan=new.id,
-        generation=generation,
-        commit=inv.accepted,
-        steps=len(new.steps),
-        blocked=new.summary.blocked,
-    )
-    sweep(world, lead, keep=new.id)
-
-
-def _published(new: Plan, generation: Generation) -> Note:
-    summary = new.summary
-    return Note(
-        kind=EntryKind.PLAN,
-        text=f"plan {new.id}: {summary.create} to create, {summary.update} to change, "
-        f"{summary.delete} to destroy, {summary.blocked} blocked",
-        by="planner",
-        addresses=tuple(change.address for change in new.changes[:ADDRESSES_TOLD]),
-        commit=new.commit,
-        plan=new.id,
-        data={
-            "effect": new.effect,
-            "generation": str(generation),
-            "parent": new.parent or "",
-            "planner": new.planner_version,
-            "changes": str(len(new.changes)),
-        },
-    )
-
-
-def sweep(world: World, lead: Leadership, *, keep: PlanId) -> None:
-    """Drop all but the last plans. One at a time: an interrupted sweep is finished by the next.
-
-    A claim is released by the end of its step, and its node may be away for long: the plan waits.
-    """
-    store = world.store
-    plans = store.read_children(paths.PLANS)
-    by_age = sorted(plans, key=lambda name: (plans[name].value.get("generation", 0), name))
-    needed = {claim.plan for claim in read_all(store, paths.CLAIMS, Claim).values()}
-    for name in by_age[:-PLANS_KEPT]:
-        if name == keep or name in needed:
-            continue
-        doomed = list(_tree(world, f"{paths.PLANS}/{name}"))
-        for batch in blobs.batches(doomed):
-            store.commit((*lead.checks, *batch))
-
-
-def _tree(world: World, path: str) -> Sequence[Op]:
-    stamped = world.store.read(path)
-    if stamped is None:
-        return ()
-    below: list[Op] = []
-    for name in sorted(world.store.read_children(path)):
-        below.extend(_tree(world, f"{path}/{name}"))
-    return (*below, Delete(path=path, version=stamped.version))

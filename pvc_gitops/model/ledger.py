@@ -23,6 +23,7 @@ class EntryKind(StrEnum):
     ACCEPTED = "accepted"  # a commit came into force
     PLAN = "plan"  # a plan became the target
     STEP = "step"  # a step ended, done or failed
+    CONVERGED = "converged"  # nothing of a commit was left to do
     INTENT = "intent"  # somebody wants something for the moment
     INTENT_ENDED = "intent-ended"
     ROLLBACK = (

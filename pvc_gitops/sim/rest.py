@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from pvc_gitops.controllers import slices, storage
 from pvc_gitops.controllers.observe import Observed, inventory
-from pvc_gitops.controllers.plan import PlannerMemory, is_under_way
+from pvc_gitops.controllers.plan import PlannerMemory
+from pvc_gitops.controllers.retry import is_under_way
 from pvc_gitops.controllers.source import spec_of
 from pvc_gitops.controllers.status import status
 from pvc_gitops.model import paths

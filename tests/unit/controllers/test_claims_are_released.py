@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulated_world import port_world
 
-from pvc_gitops.controllers.plan import PLANS_KEPT, sweep
+from pvc_gitops.controllers.publish import PLANS_KEPT, sweep
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
 from pvc_gitops.model.records import Claim

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_world import BASE, port_world
 
-from pvc_gitops.controllers.plan import majority_head
+from pvc_gitops.controllers.accept import majority_head
 from pvc_gitops.controllers.source import JITTER_SHARE, judge, poll_s
 
 
