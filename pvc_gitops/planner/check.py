@@ -7,16 +7,15 @@ published, on every node before its slice is taken up, in every test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from pvc_gitops.model.document import Kind, Spec
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName
 from pvc_gitops.model.inventory import Inventory, NodeState
-from pvc_gitops.model.plan import Action, CapacityVerdict, Loss, Operation, Plan, Step
+from pvc_gitops.model.plan import Action, Operation, Plan, Step
 from pvc_gitops.model.records import Applied, Phase, Wanted
-from pvc_gitops.model.spec import Cluster, Group, Node, NodeRole, VirtualMachine
-from pvc_gitops.model.values import dataclass
-from pvc_gitops.scheduler import capacity as reserve
+from pvc_gitops.model.spec import Cluster
+from pvc_gitops.planner.check_room import Room
 
 _DESTROYING = frozenset(
     {
@@ -48,9 +47,7 @@ def problems(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     found += _used_but_gone(final)
     found += _addresses_twice(final)
     found += _budgets(plan, inventory, final)
-    room = _Room(plan, inventory, final, replay.owners)
-    found += room.overfull()
-    found += room.false_certificates()
+    found += Room(plan, inventory, final, replay.owners, replay.comes_after).problems()
     return tuple(sorted(set(found)))
 
 
@@ -139,8 +136,11 @@ class _Replay:
             elif step.record is not None:
                 self.records[step.address] = step.record
 
-    def _comes_after(self, step: Step, earlier: str) -> bool:
+    def comes_after(self, step: str, earlier: str) -> bool:
         """Whether the graph, not just this listing, puts `earlier` before `step`."""
+        return self._comes_after(self._steps[step], earlier)
+
+    def _comes_after(self, step: Step, earlier: str) -> bool:
         if earlier in step.needs:
             return True
         known = self._ancestors.get(step.id)
@@ -375,136 +375,3 @@ def _cluster(final: Mapping[Address, Applied]) -> Cluster | None:
         if record.kind is Kind.CLUSTER:
             return Cluster.from_spec(record.name, record.spec)
     return None
-
-
-# --- room ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seat:
-    """A guest that takes room on a node."""
-
-    vm: VirtualMachine
-    node: NodeName
-    memory_mib: int
-
-
-class _Room:
-    """Memory of the nodes after the plan, counted anew."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        inventory: Inventory,
-        final: Mapping[Address, Applied],
-        owners: Mapping[str, NodeName],
-    ) -> None:
-        self._plan = plan
-        self._limits = dict(_limits(inventory, final))
-        self._groups = {
-            record.name: Group.from_spec(record.name, record.spec)
-            for record in final.values()
-            if record.kind is Kind.GROUP
-        }
-        self._seats = {
-            record.name: _seat(record.name, record.spec, owners[record.name])
-            for record in final.values()
-            if record.kind is Kind.VM
-            and record.name in owners
-            and record.spec["run_state"] != "disabled"
-        }
-        self._used: dict[NodeName, int] = {}
-        self._on: dict[NodeName, list[tuple[str, _Seat]]] = {}
-        self._members: dict[str, list[str]] = {}
-        for name, seat in sorted(self._seats.items()):
-            self._used[seat.node] = self._used.get(seat.node, 0) + seat.memory_mib
-            self._on.setdefault(seat.node, []).append((name, seat))
-            for group in seat.vm.placement.groups:
-                self._members.setdefault(group, []).append(name)
-
-    def overfull(self) -> Iterator[str]:
-        """Only of nodes to which this plan brings a guest: what is full already is no fault of it."""
-        for node in sorted({choice.node for choice in self._plan.placement}):
-            used, limit = self._used.get(node, 0), self._limits.get(node, 0)
-            if used > limit:
-                yield f"{node} would hold {used} MiB of guests and has {limit} MiB for them"
-
-    def false_certificates(self) -> Iterator[str]:
-        for loss in self._plan.capacity:
-            if loss.verdict is CapacityVerdict.HOLDS:
-                yield from self._false_certificate(loss)
-
-    def _false_certificate(self, loss: Loss) -> Iterator[str]:
-        used = {node: self._used.get(node, 0) for node in self._limits if node != loss.node}
-        moved: dict[str, NodeName] = {}
-        for name, seat in self._on.get(loss.node, ()):
-            ha = seat.vm.ha
-            if not (ha.restart and ha.relocate) or seat.vm.run_state == "stopped":
-                continue
-            to = loss.certificate.get(seat.vm.name)
-            if to is None or to not in used:
-                yield f"N-1 without {loss.node}: the certificate has no place for {name}"
-                continue
-            used[to] += seat.memory_mib
-            moved[name] = to
-            limits = seat.vm.placement.nodes if seat.vm.placement.is_strict else ()
-            if limits and to not in limits:
-                yield f"N-1 without {loss.node}: {name} may not go to {to}"
-        for node in sorted(set(loss.certificate.values())):
-            if used.get(node, 0) > self._limits.get(node, 0):
-                yield f"N-1 without {loss.node}: {node} would be overfull"
-        yield from self._broken_groups(loss, moved)
-
-    def _broken_groups(self, loss: Loss, moved: Mapping[str, NodeName]) -> Iterator[str]:
-        for name, group in sorted(self._groups.items()):
-            members = self._members.get(name, ())
-            if not group.is_strict or not any(vm in moved for vm in members):
-                continue
-            counts: dict[NodeName, int] = {}
-            for vm in members:
-                node = moved.get(vm, self._seats[vm].node)
-                if node != loss.node:
-                    counts[node] = counts.get(node, 0) + 1
-            touched = {moved[vm] for vm in members if vm in moved}
-            if group.policy == "apart":
-                for node in sorted(touched):
-                    if counts[node] > group.max_per_node:
-                        yield f"N-1 without {loss.node}: group {name} has too many on {node}"
-            elif len(counts) > 1:
-                yield f"N-1 without {loss.node}: group {name} would be apart"
-
-
-def _seat(name: str, spec: Spec, node: NodeName) -> _Seat:
-    vm = VirtualMachine.from_spec(name, spec)
-    return _Seat(vm=vm, node=node, memory_mib=vm.memory_mib + reserve.GUEST_OVERHEAD_MIB)
-
-
-def _limits(
-    inventory: Inventory, final: Mapping[Address, Applied]
-) -> Iterable[tuple[NodeName, int]]:
-    """Memory for guests of each online node: what is declared and reported, less what the cluster
-    itself needs there. The amounts are the scheduler's constants; the sum is made here again."""
-    cluster = _cluster(final)
-    for record in final.values():
-        if record.kind is not Kind.NODE or cluster is None:
-            continue
-        node = Node.from_spec(record.name, record.spec)
-        facts = inventory.nodes.get(node.name)
-        if facts is None or facts.state is not NodeState.ONLINE or not node.runs_guests:
-            continue
-        memory_mib = node.memory_mib
-        if facts.hardware is not None:
-            memory_mib = min(memory_mib, facts.hardware.memory_mib)
-        yield node.name, max(0, memory_mib - _kept_mib(node, cluster, memory_mib))
-
-
-def _kept_mib(node: Node, cluster: Cluster, memory_mib: int) -> int:
-    if cluster.reserve_memory_mib is not None:
-        return cluster.reserve_memory_mib
-    kept = reserve.SYSTEM_MIB
-    if node.role is NodeRole.COORDINATOR:
-        kept += reserve.COORDINATOR_MIB
-    disks = len([osd for osd in node.osds if osd.disk is not None])
-    files = len(node.osds) - disks
-    share = int(memory_mib * reserve.OSD_SHARE_MAX)
-    return kept + min(reserve.OSD_DISK_MIB * disks, share) + reserve.OSD_FILE_MIB * files

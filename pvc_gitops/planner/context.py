@@ -6,16 +6,18 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NodeName, VmName, address
-from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
 from pvc_gitops.model.intents import Intent, IntentKind, standing
-from pvc_gitops.model.plan import Operation, PlanPolicy
+from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
+from pvc_gitops.model.plan import ItemKind, Operation, Permit, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
-from pvc_gitops.planner.rules import cluster_under
+from pvc_gitops.model.transitions import Transition, Word
 from pvc_gitops.planner import windows
+from pvc_gitops.planner.rules import cluster_under
 from pvc_gitops.planner.windows import Opening, Windows
 
 _TAKING_AWAY = frozenset(
@@ -24,8 +26,30 @@ _TAKING_AWAY = frozenset(
         Operation.IMAGE_DELETE,
         Operation.POOL_DELETE,
         Operation.RECORD_DROP,
+        Operation.RECORD_KEEP,
+        Operation.VM_FORGET,
     }
 )
+
+
+WORDS: Final = address(Kind.TRANSITIONS, Kind.TRANSITIONS)  # the record of words that are done
+
+
+def written(entry: Transition) -> str:
+    """An entry as the record of what is done holds it: not by its place in the file."""
+    source = "" if entry.source is None else f" from {entry.source}"
+    return f"{entry.word} {entry.address}{source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Why nothing may be made under an address now."""
+
+    kind: ItemKind  # BLOCKED or WAITING
+    code: str
+    text: str
+    remedy: str
+    permits: tuple[Permit, ...] = ()
 
 
 def object_of(part: Address) -> Address:
@@ -40,6 +64,12 @@ class Context:
     spec: ClusterSpec
     inventory: Inventory
     policy: PlanPolicy
+    # Beside `inventory.applied`, which holds what exists, under the addresses that it is to have:
+    kept: Mapping[Address, Applied] = field(default_factory=dict)  # what went to the trash
+    moves: Mapping[Address, Address] = field(default_factory=dict)  # new address -> old one
+    held: Mapping[Address, Held] = field(default_factory=dict)
+    renamed: Mapping[Address, Address] = field(default_factory=dict)  # undeclared -> its likely heir
+    calm: frozenset[Address] = frozenset()  # guests that may not be disrupted: a budget is spent
     _vms: dict[int, tuple[Spec, VirtualMachine]] = field(default_factory=dict, repr=False)
     _openings: dict[str | None, Opening] = field(default_factory=dict, repr=False)
 
@@ -68,6 +98,16 @@ class Context:
             name
             for name, node in sorted(self.nodes.items())
             if name in self.online and node.runs_guests and not node.is_retired
+        )
+
+    @cached_property
+    def present(self) -> frozenset[NodeName]:
+        """Nodes whose heartbeat moves and that have a record, declared or not."""
+        return frozenset(
+            name
+            for name, facts in self.inventory.nodes.items()
+            if facts.state is NodeState.ONLINE
+            and (name in self.nodes or address(Kind.NODE, name) in self.inventory.applied)
         )
 
     @cached_property
@@ -227,6 +267,66 @@ class Context:
 
     def applied(self, of: Address) -> Applied | None:
         return self.inventory.applied.get(of)
+
+    def digest(self, of: Address) -> str:
+        """Of whatever record stands at an address, for a step's `pre`; "" where none does."""
+        record = self.inventory.applied.get(of) or self.kept.get(of)
+        return "" if record is None else record.digest
+
+    @cached_property
+    def aliases(self) -> Mapping[Address, Address]:
+        """Addresses that objects had, where nothing else has them now: what a reference that is older
+        than the move means."""
+        applied = self.inventory.applied
+        return {
+            name: of
+            for of, record in sorted(applied.items())
+            for name in record.names
+            if name not in applied
+        }
+
+    def needs(self, record: Applied) -> tuple[Address, ...]:
+        """What a record refers to, under today's addresses."""
+        if not self.aliases:
+            return record.needs
+        return tuple(self.aliases.get(each, each) for each in record.needs)
+
+    @cached_property
+    def named(self) -> Mapping[tuple[str, str], Address]:
+        """Whose each RBD image is, by the records: (pool, image) -> address. Of what lies in the trash
+        too; what exists comes first, and of a volume in a guest it is the volume's."""
+        found: dict[tuple[str, str], Address] = {}
+        for records in (self.kept, self.inventory.applied):
+            for kind in (Kind.VM, Kind.VOLUME, Kind.IMAGE):
+                for of, record in sorted(records.items()):
+                    if record.kind is kind:
+                        found |= {(ref.pool, ref.image): of for ref in record.disks.values()}
+        return found
+
+    @cached_property
+    def uuids(self) -> frozenset[str]:
+        """Of all objects, those in the trash included: no other may have them."""
+        records = (*self.inventory.applied.values(), *self.kept.values())
+        return frozenset(record.uuid for record in records)
+
+    def is_anothers(self, pool: str, image: str, *, than: Address) -> bool:
+        """Whether an image that bears an object's name belongs to another: it was renamed, or taken
+        over."""
+        return self.named.get((pool, image), than) != than
+
+    @cached_property
+    def _done(self) -> frozenset[str]:
+        record = self.inventory.applied.get(WORDS)
+        return frozenset() if record is None else frozenset(record.spec["done"])
+
+    def is_done(self, entry: Transition) -> bool:
+        """Whether a word was kept already."""
+        return bool(self._done) and written(entry) in self._done
+
+    def said(self, word: Word, of: Address) -> Transition | None:
+        """The entry that says it of an address and is not done yet."""
+        entry = self.spec.transitions.says(word, of)
+        return None if entry is None or self.is_done(entry) else entry
 
     def document(self, kind: Kind, name: str) -> Document | None:
         return self.spec.documents.get(address(kind, name))

@@ -222,7 +222,7 @@ def _choice(placed: Placed, away: Mapping[NodeName, str]) -> PlacementChoice:
         vm=placed.guest.name,
         node=placed.node,
         score=round(placed.score, 1),
-        rejected={**away, **placed.rejected},
+        rejected={**placed.rejected, **away},
     )
 
 
@@ -248,7 +248,7 @@ def _away(context: Context) -> dict[NodeName, str]:
 def _report_no_place(
     draft: Draft, doc: Document, answer: NoFit, away: Mapping[NodeName, str]
 ) -> None:
-    every = {**away, **answer.rejected} if answer.rejected else {}
+    every = {**answer.rejected, **away} if answer.rejected else {}
     reasons = "; ".join(f"{node}: {why}" for node, why in sorted(every.items()))
     draft.blocked(
         doc.address,

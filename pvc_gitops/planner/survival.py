@@ -30,7 +30,7 @@ from pvc_gitops.model.spec import Cluster, Group, Node
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
-from pvc_gitops.planner.table import Table, guest_of, is_leaving, rule_of
+from pvc_gitops.planner.table import Table, filled, guest_of, is_leaving, rule_of
 from pvc_gitops.scheduler.board import Board, Guest, Host, Rule
 from pvc_gitops.scheduler.capacity import host
 from pvc_gitops.scheduler.evacuate import holds
@@ -257,13 +257,7 @@ def _smaller(context: Context, table: Table, declared: Host) -> Host:
     """What the node surely offers on the way. One that joins offers what its own new guests need."""
     applied = context.applied(address(Kind.NODE, declared.name))
     if applied is None:
-        own = table.guests.get(declared.name, ())
-        return replace(
-            declared,
-            memory_mib=sum(guest.memory_mib for guest in own),
-            vcpus=sum(guest.vcpus for guest in own),
-            vfs=sum(guest.vfs for guest in own),
-        )
+        return filled(declared.name, table.guests.get(declared.name, ()))
     node = Node.from_spec(applied.name, applied.spec)
     reported = context.inventory.nodes[declared.name].hardware
     was = host(node, reported, _cluster_before(context))

@@ -94,21 +94,36 @@ def guest_of(
 def seated(context: Context, staying: Iterable[VmName]) -> Table:
     """Nodes that run guests, and those of the guests that are on them, by their applied specs.
 
-    A guest whose owner is silent is on no board: where it will be is autonomy's to say.
+    A node that is to leave has no room but for those it has. A guest whose owner is silent is on no
+    board: where it will be is autonomy's to say.
     """
     rules = declared_rules(context)
-    table = Table(board=Board(declared_hosts(context), rules), guests={})
+    seats: dict[NodeName, list[Guest]] = {}
     for name in sorted(staying):
-        placement, applied = (
-            context.inventory.placements.get(name),
-            context.applied(address(Kind.VM, name)),
-        )
-        if placement is None or applied is None or placement.owner not in table.board.hosts:
+        placement = context.inventory.placements.get(name)
+        applied = context.applied(address(Kind.VM, name))
+        if placement is None or applied is None or placement.owner not in context.present:
             continue
         guest = guest_of(context, name, applied.spec, rules)
         if guest is not None:
-            table.put(guest, placement.owner)
+            seats.setdefault(placement.owner, []).append(guest)
+    leaving = [filled(node, seats[node]) for node in seats if node not in context.guest_nodes]
+    table = Table(board=Board([*declared_hosts(context), *leaving], rules), guests={})
+    for node, guests in sorted(seats.items()):
+        for guest in guests:
+            table.put(guest, node)
     return table
+
+
+def filled(node: NodeName, guests: Iterable[Guest]) -> Host:
+    """A host that has room for these guests and for nobody else."""
+    own = list(guests)
+    return Host(
+        name=node,
+        memory_mib=sum(guest.memory_mib for guest in own),
+        vcpus=sum(guest.vcpus for guest in own),
+        vfs=sum(guest.vfs for guest in own),
+    )
 
 
 def is_leaving(context: Context, name: VmName) -> bool:
