@@ -14,6 +14,7 @@ PvcError
     ├── LinkError             netlink, dnsmasq
     ├── PoolError             rados, rbd
     ├── RepoError             the git remote or the mirror
+    ├── BmcError              a node's management controller
     └── DownloadError         an image's URL
 InvariantViolation            our bug; never caught below main
 
@@ -113,6 +114,10 @@ class PoolError(WorldError):
 
 class RepoError(WorldError):
     """The git remote or the local mirror."""
+
+
+class BmcError(WorldError):
+    """A node's management controller did not do what it was asked."""
 
 
 class DownloadError(WorldError):

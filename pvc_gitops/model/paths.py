@@ -21,20 +21,23 @@ NETWORKS: Final = "/pvc/networks"
 OWNED: Final = "/pvc/owned"
 PLACEMENT: Final = "/pvc/placement"
 CLAIMS: Final = "/pvc/claims"
+HA: Final = "/pvc/ha"
+FENCES: Final = "/pvc/ha/fence"
 INTENTS: Final = "/pvc/intents"
 LEDGER: Final = "/pvc/ledger"
 LEDGER_HEAD: Final = "/pvc/ledger/head"
 LEDGER_ENTRIES: Final = "/pvc/ledger/entries"
 LEDGER_ARCHIVED: Final = "/pvc/ledger/archived"
 QUARANTINED: Final = "/pvc/source/quarantined"
-EPOCH: Final = "/pvc/epoch"
-ELECTION: Final = "/pvc/election"
 PACE: Final = "/pvc/pace"
 WITHHELD: Final = "/pvc/withheld"
 PREVIEWS: Final = "/pvc/previews"
+EPOCH: Final = "/pvc/epoch"
+ELECTION: Final = "/pvc/election"
 # Made by formation, so that nobody has to make parents later.
 SKELETON: Final = (
-    ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, INTENTS,
+    ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, HA, FENCES,
+    INTENTS,
     LEDGER, LEDGER_ENTRIES, LEDGER_ARCHIVED, EPOCH, ELECTION,
 )  # fmt: skip
 
@@ -110,9 +113,6 @@ def plan_result(of: PlanId, step: str) -> str:
     return f"{PLANS}/{of}/results/{step.replace('/', ':')}"
 
 
-def intent(of: IntentId) -> str:
-    return f"{INTENTS}/{of}"
-
 def plan_inputs(of: PlanId) -> str:
     """What it was computed from."""
     return f"{PLANS}/{of}/inputs"
@@ -123,6 +123,9 @@ def preview(ref: str) -> str:
     return f"{PREVIEWS}/{znode_name(Address(ref.removeprefix('refs/')))}"
 
 
+def intent(of: IntentId) -> str:
+    return f"{INTENTS}/{of}"
+
 
 def ledger_entry(number: int) -> str:
     """Ten digits, so that names sort as numbers do."""
@@ -132,3 +135,12 @@ def ledger_entry(number: int) -> str:
 def ledger_archived(node: NodeName) -> str:
     """How far a node's archive goes."""
     return f"{LEDGER_ARCHIVED}/{node}"
+
+
+def proof(name: NodeName) -> str:
+    """Of the death of one incarnation of a node."""
+    return f"{NODES}/{name}/proof"
+
+
+def fence(name: NodeName) -> str:
+    return f"{FENCES}/{name}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pvc_gitops.errors import DownloadError, PoolError
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import ImageFacts, PoolFacts, TrashFacts
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.process import Process
@@ -31,12 +32,15 @@ class Ceph:
     watchers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     blocklist: set[str] = field(default_factory=set)
     bad_urls: set[str] = field(default_factory=set)  # whose checksum does not match
+    on_block: Callable[[], None] = lambda: None  # who may write has changed
     next_nonce: int = 1000
     next_trash: int = 1
 
     def open(self, pool: str, image: str, address: str) -> None:
         if (pool, image) not in self.images:
             raise PoolError("open", f"{pool}/{image}", "no such image", retryable=False)
+        if self.is_blocked(address):
+            raise PoolError("open", f"{pool}/{image}", f"{address} is blocked", retryable=True)
         self.watchers.setdefault((pool, image), set()).add(address)
 
     def close(self, address: str, *, is_clean: bool) -> None:
@@ -45,6 +49,21 @@ class Ceph:
             self._drop(address)
         else:
             self.kernel.after(WATCHER_LINGERS_S, lambda: self._drop(address))
+
+    def is_blocked(self, address: str) -> bool:
+        """Itself, or as one of all clients of a host."""
+        return address in self.blocklist or f"{_host(address)}:0/0" in self.blocklist
+
+    def block(self, entry: str) -> None:
+        """What is blocked writes no more, and is dropped as a watcher at once."""
+        self.blocklist.add(entry)
+        for addresses in self.watchers.values():
+            addresses -= {each for each in addresses if self.is_blocked(each)}
+        self.on_block()
+
+    def unblock(self, entry: str) -> None:
+        self.blocklist.discard(entry)
+        self.on_block()
 
     def _drop(self, address: str) -> None:
         for addresses in self.watchers.values():
@@ -102,8 +121,14 @@ class CephPort:
     def block(self, address: str, seconds: int) -> None:
         del seconds
         self._write("block", address)
-        self.ceph.blocklist.add(address)
-        self.ceph._drop(address)  # noqa: SLF001  the other half of one model
+        self.ceph.block(address)
+
+    def unblock(self, address: str) -> None:
+        self._write("unblock", address)
+        self.ceph.unblock(address)
+
+    def mark_down(self, node: NodeName) -> None:
+        self._write("mark down", node)
 
     # --- images ---
 
@@ -210,3 +235,7 @@ class CephPort:
     def _write(self, operation: str, target: str) -> None:
         self._reach(operation, target)
         self.process.spend()
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]

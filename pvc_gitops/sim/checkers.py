@@ -6,7 +6,7 @@ is written. What must hold at rest is asked at the end of a `settle`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 
 from pvc_gitops.model import paths
@@ -34,6 +34,8 @@ class Checkers:
     writers: dict[tuple[str, str], set[tuple[str, str]]] = field(default_factory=dict)
     starts: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
     generation: int = 0
+    # guest -> the node and its incarnation that it was last started under
+    started_by: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def broken(self, rule: str, text: str) -> None:
         self.violations.append(Violation(t=round(self.kernel.now_s, 3), rule=rule, text=text))
@@ -52,6 +54,31 @@ class Checkers:
                 who = ", ".join(sorted(f"{vm} on {at}" for vm, at in writers))
                 self.broken("one-writer", f"{disk.pool}/{disk.image} is written by {who}")
 
+    def started_elsewhere(
+        self, name: str, node: str, incarnation: str, is_dead: Callable[[str, str], bool]
+    ) -> None:
+        """Whose vCPUs begin to run under which life of a node. `is_dead`: is that life proven over?"""
+        before = self.started_by.get(name)
+        if before is not None and before[0] != node and not is_dead(*before):
+            text = f"{name} starts on {node}, and {before[1]} of {before[0]} is not proven dead"
+            self.broken("proof", text)
+        self.started_by[name] = (node, incarnation)
+
+    def writers_are(self, writers: dict[tuple[str, str], set[tuple[str, str]]]) -> None:
+        """Who may write to which disk, looked at anew: clients were blocked, or let in again."""
+        self.writers = writers
+        for (pool, image), each in sorted(writers.items()):
+            if len(each) > 1:
+                who = ", ".join(sorted(f"{vm} on {at}" for vm, at in each))
+                self.broken("one-writer", f"{pool}/{image} is written by {who}")
+
+    def runs(self, name: str, node: str, *, now: bool) -> None:
+        """A host's vCPUs stand still, or go on."""
+        nodes = self.running.setdefault(name, set())
+        (nodes.add if now else nodes.discard)(node)
+        if len(nodes) > 1:
+            self.broken("one-node", f"{name} runs on {', '.join(sorted(nodes))}")
+
     def stopped(self, name: str, node: str, *, was_running: bool) -> None:
         """Its process is gone."""
         if was_running:
@@ -65,8 +92,9 @@ class Checkers:
         for op in ops:
             if not isinstance(op, Create | Put):
                 continue
-            if op.path in (paths.TARGET, paths.ACCEPTED):
-                epoch = paths.epoch("planner")
+            role = _role_of(op.path)
+            if role is not None:
+                epoch = paths.epoch(role)
                 if checked.get(epoch) != records[epoch].version:
                     self.broken("epoch", f"{op.path} was written without the epoch of today")
             if op.path == paths.TARGET:
@@ -74,3 +102,11 @@ class Checkers:
                 if generation <= self.generation:
                     self.broken("generation", f"{generation} was published after {self.generation}")
                 self.generation = max(self.generation, generation)
+
+
+def _role_of(path: str) -> str | None:
+    """Whose leader alone may write it."""
+    if path in (paths.TARGET, paths.ACCEPTED):
+        return "planner"
+    is_proof = path.startswith(f"{paths.NODES}/") and path.endswith("/proof")
+    return "ha" if is_proof or path.startswith(f"{paths.FENCES}/") else None

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pvc_gitops.controllers import agent, plan
+from pvc_gitops.controllers import agent, ha, plan
 from pvc_gitops.formation.first_records import first_records
+from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import NodeName, address, derived_uuid
-from pvc_gitops.model.inventory import Hardware
+from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.records import Accepted, PlacementRecord
 from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
 from pvc_gitops.sim.ceph import Ceph, CephPort
@@ -28,6 +29,7 @@ from pvc_gitops.sim.hardware import (
     ServicesPort,
 )
 from pvc_gitops.sim.kernel import Event, Kernel
+from pvc_gitops.sim.machines import Bmcs, MachinesPort
 from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
@@ -76,10 +78,12 @@ class SimNode:
     guard: SimGuard
     agent: Process
     planner: Process | None
+    ha: Process | None
     mirror: Mirror
     notes: dict[str, Json]
     archive: list[Json] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)  # on its disk, by path
+    has_mains: bool = False
     is_powered: bool = False
     is_up: bool = False  # booted
     is_paused: bool = False
@@ -95,21 +99,37 @@ class SimNode:
         return self.declared.role is NodeRole.COORDINATOR
 
     def processes(self) -> tuple[Process, ...]:
-        return (self.agent,) if self.planner is None else (self.agent, self.planner)
+        return tuple(p for p in (self.agent, self.planner, self.ha) if p is not None)
 
 
 class SimCluster:
-    """The cluster that a repository declares. Nodes begin powered off, the cluster just founded."""
+    """The cluster that a repository declares. Nodes begin powered off, the cluster just founded.
 
-    def __init__(self, files: Mapping[str, bytes], *, subject: str = "founding") -> None:
+    `has_autonomy`: whether coordinators run pvc-ha.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        *,
+        subject: str = "founding",
+        has_autonomy: bool = False,
+    ) -> None:
         """Raises SpecError where the repository is not valid: nothing is founded on it."""
+        self.has_autonomy = has_autonomy
+        self.bmcs = Bmcs()
         self.kernel = Kernel()
         self.checkers = Checkers(kernel=self.kernel)
         self.tree = Tree()
         self.origin = Origin()
         self.events: list[dict[str, Any]] = []
         self.spec = load(files, commit=self.origin.push(files, subject))
-        self.ceph = Ceph(kernel=self.kernel, osds=self._osds, now_s=self._wall_s)
+        self.ceph = Ceph(
+            kernel=self.kernel,
+            osds=self._osds,
+            now_s=self._wall_s,
+            on_block=self._writers_changed,
+        )
         self._silent_until_s = 0.0
         self._has_quorum = False  # asked thousands of times, changed a few
         self._zk_leader: NodeName | None = None
@@ -152,6 +172,9 @@ class SimCluster:
             storage_address=declared.addresses["storage"],
             checkers=self.checkers,
             on_change=lambda: self.nodes[name].agent.wake(),  # noqa: PLW0108  made below
+            on_start=lambda guest: self.checkers.started_elsewhere(
+                guest, name, self._incarnation(name), self._is_dead
+            ),
             can_reach_storage=lambda: self.reaches_storage(name),
         )
         guard = SimGuard(
@@ -193,6 +216,9 @@ class SimCluster:
             guard=guard,
             agent=process("agent", agent.tick, agent.AgentMemory),
             planner=process("planner", plan.tick, plan.PlannerMemory) if is_coordinator else None,
+            ha=process("ha", ha.tick, ha.HaMemory)
+            if is_coordinator and self.has_autonomy
+            else None,
             mirror=mirror,
             notes=notes,
         )
@@ -227,6 +253,17 @@ class SimCluster:
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
             archive=ArchivePort(node.archive, process),
+            machines=MachinesPort(
+                bmcs=self.bmcs,
+                power=self,
+                process=process,
+                addresses={
+                    a: other.name
+                    for other in self.nodes.values()
+                    for a in other.declared.addresses.values()
+                },
+                can_reach=lambda other: self._answers(name, other),
+            ),
             logins=LoginsPort(node.files, process),
         )
 
@@ -270,6 +307,11 @@ class SimCluster:
         node = self.nodes[name]
         return node.is_up and node.has_network and self.has_quorum()
 
+    def _answers(self, asker: NodeName, other: NodeName) -> bool:
+        """Does a node answer another one on the core networks?"""
+        ends = (self.nodes[asker], self.nodes[other])
+        return all(node.is_up and node.has_network and not node.is_paused for node in ends)
+
     def _osds(self) -> tuple[int, int]:
         up = sum(len(n.declared.osds) for n in self.nodes.values() if n.is_up and n.has_network)
         return up, sum(len(n.declared.osds) for n in self.nodes.values())
@@ -284,8 +326,13 @@ class SimCluster:
 
     def power(self, name: NodeName, *, on: bool) -> None:
         """Mains."""
+        self.nodes[name].has_mains = on
+        self.switch(name, on=on)
+
+    def switch(self, name: NodeName, *, on: bool) -> None:
+        """The button, which a BMC presses too."""
         node = self.nodes[name]
-        if on and not node.is_powered:
+        if on and node.has_mains and not node.is_powered:
             node.is_powered = True
             self.record("power", node=name, on=True)
             node.boot_event = self.kernel.after(BOOT_S, lambda: self._booted(node))
@@ -293,6 +340,9 @@ class SimCluster:
             self._cut(node)
             node.is_powered = False
             self.record("power", node=name, on=False)
+
+    def is_powered(self, name: NodeName) -> bool:
+        return self.nodes[name].is_powered
 
     def reset(self, name: NodeName, why: str) -> None:
         """Off and on in one go, by the hardware itself."""
@@ -352,12 +402,19 @@ class SimCluster:
         for process in node.processes():
             process.pause()
         node.guard.pause()
+        for guest in node.guests.domains:
+            self.checkers.runs(guest, name, now=False)
+        self._writers_changed()
         self._expire_later(node)
         self._quorum_changed(lost_leader=was_leader)
 
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
         node.is_paused = False
+        for guest, domain in node.guests.domains.items():
+            if domain.state is not GuestState.PAUSED:
+                self.checkers.runs(guest, name, now=True)
+        self._writers_changed()
         node.guard.resume()
         for process in node.processes():
             process.resume()
@@ -381,6 +438,30 @@ class SimCluster:
         self._zk_leader = serving[0] if self.has_quorum() else None
         if lost_leader:
             self._silent_until_s = self.kernel.now_s + FAILOVER_S
+
+    def _writers_changed(self) -> None:
+        """Who may write now: whose vCPUs run, on a host that runs, and whom Ceph lets in."""
+        writers: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for node in self.nodes.values():
+            for guest, each in node.guests.domains.items():
+                is_running = each.state is not GuestState.PAUSED and not node.is_paused
+                if is_running and not self.ceph.is_blocked(each.address):
+                    for disk in each.domain.disks:
+                        writers.setdefault((disk.pool, disk.image), set()).add((guest, node.name))
+        self.checkers.writers_are(writers)
+
+    def _is_dead(self, node: str, incarnation: str) -> bool:
+        """Is that life of a node proven over, or followed by another one?"""
+        name = NodeName(node)
+        proof = self.tree.records.get(paths.proof(name))
+        now = self.tree.records.get(paths.incarnation(name))
+        return (proof is not None and proof.value["incarnation"] == incarnation) or (
+            now is not None and now.value["id"] != incarnation
+        )
+
+    def _incarnation(self, node: NodeName) -> str:
+        stamped = self.tree.records.get(paths.incarnation(node))
+        return "" if stamped is None else str(stamped.value["id"])
 
     # --- what people and tests look at ---
 

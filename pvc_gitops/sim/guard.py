@@ -142,6 +142,7 @@ class SimGuard:
             lease_s=action.lease_s,
             is_revoked=False,
             watchdog="simulated",
+            watchdog_s=WATCHDOG_S,
             storage_addresses=(self.guests.storage_address,),
             guests_left=True,
         )

@@ -53,6 +53,7 @@ class Guests:
     checkers: Checkers
     on_change: Callable[[], None]  # libvirt's events wake the agent
     can_reach_storage: Callable[[], bool]
+    on_start: Callable[[str], None]  # its vCPUs begin to run
     domains: dict[str, SimDomain] = field(default_factory=dict)
     failing_starts: dict[str, int] = field(default_factory=dict)
 
@@ -117,6 +118,7 @@ class HypervisorPort:
         self.process.spend()
         each = self._get("resume", name)
         each.state = GuestState.RUNNING
+        self.guests.on_start(name)
         self.guests.checkers.started(each.domain, self.guests.node)
 
     def shutdown(self, name: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
 from pvc_gitops.errors import RepoError
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.trust import PLAYER, Signature, SignerKey, Verdict
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.process import Process
 from pvc_gitops.world.ports import CommitInfo
@@ -22,7 +23,7 @@ class Commit:
 
     parent: CommitId | None
     files: Mapping[str, bytes]
-    subject: str
+    subject: str  # or the whole message
 
 
 @dataclass(slots=True)
@@ -105,7 +106,48 @@ class RepoPort:
 
     def info(self, commit: CommitId) -> CommitInfo:
         self._need(commit)
-        return CommitInfo(commit=commit, subject=self.origin.commits[commit].subject, author=AUTHOR)
+        found = self.origin.commits[commit]
+        return CommitInfo(
+            commit=commit,
+            subject=found.subject.partition("\n")[0],
+            author=AUTHOR,
+            message=found.subject,
+            tree=_name(None, found.files, ""),
+            parents=() if found.parent is None else (found.parent,),
+        )
+
+    def find(self, name: str) -> CommitId | None:
+        found = [commit for commit in self.mirror.held if commit.startswith(name)]
+        return found[0] if len(found) == 1 else None
+
+    def new_commits(self, base: CommitId, tip: CommitId, most: int) -> tuple[CommitId, ...]:
+        new: list[CommitId] = []
+        known, at = self.origin.ancestors(base), tip
+        while at not in known:
+            new.append(at)
+            parent = self.origin.commits[at].parent
+            if parent is None:
+                break
+            at = parent
+        if len(new) > most:
+            raise RepoError("read", tip, f"it brings more than {most} commits", retryable=False)
+        return tuple(reversed(new))
+
+    def changed(self, before: CommitId | None, commit: CommitId) -> tuple[str, ...]:
+        self._need(commit)
+        new = self.origin.commits[commit].files
+        old = {} if before is None else self.origin.commits[before].files
+        return tuple(p for p in sorted(old.keys() | new.keys()) if old.get(p) != new.get(p))
+
+    def is_clean_merge(self, commit: CommitId) -> bool:
+        self._need(commit)
+        return False  # history here is a line
+
+    def signature(self, commit: CommitId, keys: Sequence[SignerKey], now_s: int) -> Signature:
+        """Whoever plays made it, and has no key: as root of a node would."""
+        del keys, now_s
+        self._need(commit)
+        return Signature(verdict=Verdict.GOOD, holder=PLAYER, words="whoever plays")
 
     def _need(self, commit: CommitId) -> None:
         if commit not in self.mirror.held:

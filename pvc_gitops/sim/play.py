@@ -15,6 +15,7 @@ from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord
 from pvc_gitops.sim import rest
 from pvc_gitops.sim.before import place
 from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.machines import Mood
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.script import SETTLE_MAX_S, Command, ScriptError, parse
 from pvc_gitops.sim.store import SESSION_S
@@ -111,11 +112,13 @@ class Player:
                 _drive(node.guard, state, can_start=node.is_up)
             case "agent":
                 self._process(node, "agent", args)
-            case "planner":
-                self._process(node, "planner", args)
+            case "planner" | "ha":
+                self._process(node, verb, args)
+            case "bmc":
+                self._bmc(node, args)
 
     def _process(self, node: SimNode, which: str, args: list[str]) -> None:
-        process = node.agent if which == "agent" else node.planner
+        process = {"agent": node.agent, "planner": node.planner, "ha": node.ha}[which]
         if process is None:
             return
         self.cluster.record(which, node=node.name, act=" ".join(args))
@@ -125,6 +128,14 @@ class Player:
         _drive(process, args[0], can_start=node.is_up)
         if args[0] == "pause":
             self._expire_paused(node, process)
+
+    def _bmc(self, node: SimNode, args: list[str]) -> None:
+        match args:
+            case ["is", other]:
+                self.cluster.bmcs.wired[node.name] = NodeName(other)
+            case [mood]:
+                self.cluster.bmcs.moods[node.name] = Mood(mood)
+        self.cluster.record("bmc", node=node.name, act=" ".join(args))
 
     def _expire_paused(self, node: SimNode, process: Process) -> None:
         """A process that stands still does not ping: its session ends like a dead one's."""

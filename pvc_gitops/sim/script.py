@@ -100,6 +100,14 @@ def _process(args: tuple[str, ...], nodes: frozenset[str]) -> str:
     return _node_and(args, nodes, _STATES)
 
 
+def _bmc(args: tuple[str, ...], nodes: frozenset[str]) -> str:
+    match args:
+        case (node, "is", other):
+            return _node(node, nodes) or _node(other, nodes)
+        case _:
+            return _node_and(args, nodes, ("on", "off", "hang", "lie"))
+
+
 def _one_node(args: tuple[str, ...], nodes: frozenset[str]) -> str:
     return _node(args[0], nodes) if len(args) == 1 else "one node is expected"
 
@@ -170,6 +178,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Check]]] = MappingProxyType(
         "agent": ("agent NODE kill [EFFECTS]|start|pause|resume|restart", _process),
         "guard": ("guard NODE kill|start|pause|resume|restart", _process),
         "planner": ("planner NODE kill [EFFECTS]|start|pause|resume|restart", _process),
+        "ha": ("ha NODE kill [EFFECTS]|start|pause|resume|restart", _process),
+        "bmc": ("bmc NODE on|off|hang|lie | bmc NODE is OTHER", _bmc),
         "pause": ("pause NODE", _one_node),
         "resume": ("resume NODE", _one_node),
         "vm": ("vm NAME crash | vm NAME fail-start N [NODE]", _vm),
@@ -181,10 +191,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Check]]] = MappingProxyType(
 # Of DESIGN section 13, what waits for what it would act on.
 _LATER: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "bmc": "there is no fencing yet",
         "link": "a node has all its networks or none",
         "zk": "ZooKeeper's servers live and die with their nodes",
-        "ha": "there is no HA manager yet",
         "libvirt": "the hypervisor always answers",
         "disk": "disks are never wiped",
         "clock": "all clocks run at the same rate",

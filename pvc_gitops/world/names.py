@@ -13,6 +13,7 @@ FOUNDED: Final = (
 NODE_CONFIG: Final = "/etc/pvc/node.toml"
 MIRROR: Final = "/var/lib/pvc/mirror.git"
 NOTES: Final = "/var/lib/pvc/notes"
+BMC_PASSWORDS: Final = "/var/lib/pvc/bmc"
 LEDGER: Final = "/var/lib/pvc/ledger"
 # Of the system user that operators log in as (node-agent/sysusers.d).
 OPERATORS_GROUP: Final = "pvc"

@@ -478,8 +478,8 @@ class Repo(Protocol):
         `most`."""
         ...
 
-    def changed(self, commit: CommitId) -> tuple[str, ...]:
-        """Paths in which it differs from its first parent, inside the folder without the folder."""
+    def changed(self, before: CommitId | None, commit: CommitId) -> tuple[str, ...]:
+        """Paths in which they differ, those inside the folder without the folder; all without `before`."""
         ...
 
     def is_clean_merge(self, commit: CommitId) -> bool:
@@ -535,16 +535,27 @@ class Notes(Protocol):
         ...
 
 
-class Bmcs(Protocol):
-    """Management controllers. Every call is bounded in time, ends with its caller, and raises BmcError."""
+class Machines(Protocol):
+    """Other nodes from outside: by their management controllers, and on the core networks.
 
-    def guid(self, node: NodeName, bmc: Bmc) -> str:
+    Every call is bounded in time, ends with its caller, and raises BmcError."""
+
+    def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
+        """The identity that a node's controller must report; None where it cannot be asked from here:
+        none is declared, its identity is not known, or its password is not on this node."""
+        ...
+
+    def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         """The identity that the controller itself reports, as 32 hex digits."""
         ...
 
-    def switch(self, node: NodeName, bmc: Bmc, *, on: bool) -> None: ...
+    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None: ...
 
-    def is_off(self, node: NodeName, bmc: Bmc) -> bool: ...
+    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool: ...
+
+    def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Those at which anything answers within a second."""
+        ...
 
 
 class Archive(Protocol):
@@ -600,5 +611,5 @@ class World:
     journal: Journal
     notes: Notes
     archive: Archive
-    bmcs: Bmcs
+    machines: Machines
     logins: Logins

@@ -56,3 +56,15 @@ def caps(names: Iterable[str]) -> list[str]:
     if not profiles:
         raise ValueError("a client without pools")
     return ["mgr", "profile rbd", "mon", "profile rbd", "osd", ", ".join(profiles)]
+
+
+def osds_of(tree: Mapping[str, Any], host: str) -> tuple[int, ...]:
+    """The ids of a host's OSDs that are up, from `osd tree`."""
+    by_id = {node["id"]: node for node in tree["nodes"]}
+    mine = [
+        child
+        for node in tree["nodes"]
+        if node["type"] == "host" and node["name"] == host
+        for child in node["children"]
+    ]
+    return tuple(sorted(each for each in mine if by_id[each].get("status") == "up"))

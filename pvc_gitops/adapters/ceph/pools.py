@@ -11,6 +11,7 @@ import rbd
 from pvc_gitops.adapters.ceph import answers
 from pvc_gitops.adapters.ceph.cluster import Cluster, Ioctx
 from pvc_gitops.errors import PoolError
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import PoolFacts
 from pvc_gitops.world.ports import CephStatus
 
@@ -90,6 +91,18 @@ class RadosPools:
             addr=address,
             expire=float(seconds),
         )
+
+    def unblock(self, address: str) -> None:
+        if address in self.blocklist():
+            self._cluster.command(
+                "unblock", address, "osd blocklist", blocklistop="rm", addr=address
+            )
+
+    def mark_down(self, node: NodeName) -> None:
+        tree = self._cluster.command("list", "osds", "osd tree")
+        ids = answers.osds_of(tree, node)
+        if ids:
+            self._cluster.command("mark down", node, "osd down", ids=[str(each) for each in ids])
 
     def _listed(self) -> list[Mapping[str, Any]]:
         return list(self._cluster.command("list", "pools", "osd pool ls", detail="detail"))

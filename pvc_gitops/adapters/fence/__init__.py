@@ -1,0 +1,121 @@
+"""world.ports.Machines: management controllers through fence-agents and ipmitool, nodes through ping.
+
+Every program is bounded by us (`fence_ipmilan` hangs 20 s on a dead BMC whatever its options say) and
+dies with this process, so that a deposed leader presses no button. Passwords are read from files of
+root's on this node, never from git, and never stand in an argument list.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pvc_gitops.errors import BmcError
+from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.spec import Bmc
+
+LIMIT_S: Final = 8.0  # OFF, with its reading back, takes 1 to 2 s (measured)
+PING_S: Final = 1
+WORDS_MAX: Final = 300
+# Kinds of which the identity can be read: IPMI's Get System GUID, as raw bytes (`mc guid` guesses
+# their order).
+_IPMITOOL: Final = ("ipmitool", "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2")
+_GUID: Final = ("raw", "0x06", "0x37")
+_IPMI: Final = frozenset({"ipmilan", "ipmilanplus"})
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"ipmilan": "lanplus=1\ncipher=3\npower_wait=0\npower_timeout=6\n"}
+)
+
+
+class FenceAgents:
+    """Passwords by node name in a folder of root's."""
+
+    def __init__(self, passwords: Path) -> None:
+        self._passwords = passwords
+
+    def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
+        if bmc is None or bmc.guid is None or bmc.agent not in _IPMI:
+            return None
+        if not (self._passwords / node).is_file():
+            return None
+        return _plain(bmc.guid)
+
+    def guid(self, node: NodeName, bmc: Bmc | None) -> str:
+        assert bmc is not None
+        with tempfile.NamedTemporaryFile("w", prefix="pvc-bmc-") as file:
+            file.write(self._password(node))
+            file.flush()
+            login = ("-H", bmc.address, "-U", bmc.username, "-f", file.name)
+            said = _run("identify", node, (*_IPMITOOL, *login, *_GUID), stdin="")
+        return _plain("".join(said.split()))
+
+    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None:
+        assert bmc is not None
+        self._agent(node, bmc, "on" if on else "off")
+
+    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool:
+        assert bmc is not None
+        said = self._agent(node, bmc, "status", good=(0, 2)).upper()
+        if "STATUS: OFF" in said:
+            return True
+        if "STATUS: ON" in said:
+            return False
+        raise BmcError("read", node, said.strip()[-WORDS_MAX:] or "no status", retryable=True)
+
+    def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        def answers(address: str) -> bool:
+            done = subprocess.run(
+                ("ping", "-n", "-q", "-c", "2", "-i", "0.3", "-W", str(PING_S), address),
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False,
+            )  # fmt: skip
+            return done.returncode == 0
+
+        with ThreadPoolExecutor(max_workers=max(1, len(addresses))) as pool:
+            found = list(pool.map(answers, addresses))
+        return tuple(a for a, is_there in zip(addresses, found, strict=True) if is_there)
+
+    def _agent(self, node: NodeName, bmc: Bmc, action: str, *, good: tuple[int, ...] = (0,)) -> str:
+        words = (
+            f"action={action}\nip={bmc.address}\nusername={bmc.username}\n"
+            f"password={self._password(node)}\n{_OPTIONS.get(bmc.agent, '')}"
+        )
+        return _run(action, node, (f"fence_{bmc.agent}",), stdin=words, good=good)
+
+    def _password(self, node: NodeName) -> str:
+        try:
+            return (self._passwords / node).read_text(encoding="utf-8").strip()
+        except OSError as err:
+            raise BmcError("read the password of", node, str(err), retryable=True) from err
+
+
+def _run(
+    operation: str,
+    node: NodeName,
+    argv: tuple[str, ...],
+    *,
+    stdin: str,
+    good: tuple[int, ...] = (0,),
+) -> str:
+    try:
+        done = subprocess.run(
+            ("setpriv", "--pdeathsig", "KILL", "--", *argv), input=stdin, capture_output=True,
+            text=True, errors="replace", timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as err:
+        why = f"no answer within {LIMIT_S:.0f} s"
+        raise BmcError(operation, f"the BMC of {node}", why, retryable=True) from err
+    except OSError as err:
+        raise BmcError(operation, f"the BMC of {node}", str(err), retryable=False) from err
+    if done.returncode not in good:
+        said = (done.stdout + done.stderr).strip()[-WORDS_MAX:]
+        raise BmcError(operation, f"the BMC of {node}", said or "it failed", retryable=True)
+    return done.stdout
+
+
+def _plain(guid: str) -> str:
+    return guid.replace("-", "").lower()

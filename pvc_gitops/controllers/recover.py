@@ -1,0 +1,189 @@
+"""Giving the guests of a dead node to others: who was lost, what `ha.recovery` says, the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from pvc_gitops.controllers import ledger
+from pvc_gitops.controllers.ledger import Note
+from pvc_gitops.controllers.records import put
+from pvc_gitops.ha.recovery import Coming, Lost, Recovery, recover
+from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ha import Proof
+from pvc_gitops.model.ids import Address, GroupName, NodeName, VmName, address
+from pvc_gitops.model.inventory import Hardware
+from pvc_gitops.model.ledger import EntryKind
+from pvc_gitops.model.records import Applied, GuestPhase, Phase, PlacementRecord, Wanted
+from pvc_gitops.model.spec import Cluster, Group, Network, Node, VirtualMachine
+from pvc_gitops.model.values import dataclass
+from pvc_gitops.scheduler.asks import ask_of, rule_of
+from pvc_gitops.scheduler.board import Board, Guest
+from pvc_gitops.scheduler.capacity import host
+from pvc_gitops.world.ports import Check, Leadership, World
+
+_UP = (GuestPhase.RUNNING, GuestPhase.FAILED, GuestPhase.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """All that recovery reads, of one moment."""
+
+    cluster: Cluster
+    nodes: Mapping[NodeName, Node]
+    groups: Mapping[GroupName, Group]
+    networks: Mapping[str, Network]
+    guests: Mapping[VmName, Applied]
+    placements: Mapping[VmName, PlacementRecord]
+    hardware: Mapping[NodeName, Hardware | None]
+    takers: frozenset[NodeName]  # online, clean, and open to guests
+
+
+def scene(
+    applied: Mapping[Address, Applied],
+    placements: Mapping[VmName, PlacementRecord],
+    hardware: Mapping[NodeName, Hardware | None],
+    *,
+    takers: Iterable[NodeName],
+) -> Scene | None:
+    """None while no cluster document is in force."""
+    by_kind: dict[Kind, list[Applied]] = {}
+    for record in applied.values():
+        by_kind.setdefault(record.kind, []).append(record)
+    clusters = by_kind.get(Kind.CLUSTER, [])
+    if not clusters:
+        return None
+    nodes = {NodeName(r.name): Node.from_spec(r.name, r.spec) for r in by_kind.get(Kind.NODE, [])}
+    return Scene(
+        cluster=Cluster.from_spec(clusters[0].name, clusters[0].spec),
+        nodes=nodes,
+        groups={
+            GroupName(r.name): Group.from_spec(r.name, r.spec) for r in by_kind.get(Kind.GROUP, [])
+        },
+        networks={r.name: Network.from_spec(r.name, r.spec) for r in by_kind.get(Kind.NETWORK, [])},
+        guests={VmName(r.name): r for r in by_kind.get(Kind.VM, [])},
+        placements=placements,
+        hardware=hardware,
+        takers=frozenset(
+            name
+            for name in takers
+            if name in nodes and nodes[name].runs_guests and not nodes[name].is_retired
+        ),
+    )
+
+
+def must_run_elsewhere(of: Scene, name: VmName) -> bool:
+    """Is it a guest that is to be started on another node when its own is lost?"""
+    record = of.guests.get(name)
+    if record is None or record.phase is not Phase.PRESENT or record.wanted is not Wanted.RUNNING:
+        return False
+    vm = VirtualMachine.from_spec(record.name, record.spec)
+    return vm.ha.restart and vm.ha.relocate
+
+
+def lost_by(of: Scene, node: NodeName) -> tuple[VmName, ...]:
+    """The guests that a node's death leaves without a place."""
+    return tuple(
+        name
+        for name, placement in sorted(of.placements.items())
+        if placement.owner == node and must_run_elsewhere(of, name)
+    )
+
+
+def tiers_of(of: Scene, names: Iterable[VmName]) -> frozenset[int]:
+    """The tiers of some guests."""
+    guests = (_ask(of, name) for name in names)
+    return frozenset(guest.tier for guest in guests if guest is not None)
+
+
+def decide(
+    of: Scene, dead: Mapping[NodeName, tuple[VmName, ...]], came_s: Mapping[VmName, float]
+) -> Recovery:
+    """Who goes where.
+
+    Args:
+        of: the scene.
+        dead: nodes that are proven dead and blocked, with those of their guests that may be moved now.
+        came_s: guests that were recovered, and for how long they are at their new places.
+    """
+    rules = {name: rule_of(group) for name, group in of.groups.items()}
+    hosts = [host(of.nodes[name], of.hardware.get(name), of.cluster) for name in sorted(of.takers)]
+    board = Board(hosts, rules)
+    for name, placement in sorted(of.placements.items()):
+        guest = _ask(of, name)
+        if guest is not None and placement.owner in board.hosts:
+            board.put(guest, placement.owner)
+    lost = [
+        Lost(guest=guest, owner=node)
+        for node, names in sorted(dead.items())
+        for guest in (_ask(of, name) for name in names)
+        if guest is not None
+    ]
+    coming = [_coming(of, name, since_s) for name, since_s in sorted(came_s.items())]
+    return recover(board, lost, [each for each in coming if each is not None])
+
+
+def _coming(of: Scene, name: VmName, since_s: float) -> Coming | None:
+    placement, guest = of.placements.get(name), _ask(of, name)
+    if placement is None or guest is None or placement.state is GuestPhase.RUNNING:
+        return None
+    is_given_up = placement.state in _UP
+    return Coming(name=name, tier=guest.tier, since_s=since_s, is_given_up=is_given_up)
+
+
+def _ask(of: Scene, name: VmName) -> Guest | None:
+    record = of.guests.get(name)
+    if record is None:
+        return None
+    sriov = frozenset(n.name for n in of.networks.values() if n.type == "sriov")
+    return ask_of(VirtualMachine.from_spec(record.name, record.spec), of.groups, sriov)
+
+
+# --- records ---------------------------------------------------------------------------------------
+
+
+def move(
+    world: World,
+    lead: Leadership,
+    name: VmName,
+    before: PlacementRecord,
+    to: NodeName,
+    *,
+    proof: Proof,
+) -> None:
+    """Make another node the owner of a dead node's guest. Raises StoreConflict where anything changed."""
+    store, now_s = world.store, world.clock.now_s()
+    why = f"recovered from {before.owner}: {proof.evidence}"
+    after = replace(
+        before,
+        owner=to,
+        incarnation=None,
+        state=GuestPhase.RECOVERING,
+        why=why,
+        since_s=now_s,
+    )
+    note = Note(
+        kind=EntryKind.ACT,
+        text=f"{name} goes from {before.owner} to {to}",
+        by=f"ha on {world.me.node}",
+        addresses=(address("vm", name),),
+        data={"proof": proof.kind.value, "incarnation": proof.incarnation},
+    )
+    store.commit(
+        (
+            *lead.checks,
+            Check(path=paths.proof(before.owner), version=proof.version),
+            put(paths.placement(name), after, before.version),
+            *ledger.appending(store, [note], now_s),
+        )
+    )
+    world.journal.event("vm_state", vm=name, before=before.state, state=after.state, why=why)
+
+
+def say(world: World, lead: Leadership, name: VmName, before: PlacementRecord, why: str) -> None:
+    """Write down what a lost guest waits for."""
+    if before.state is GuestPhase.RECOVERING and before.why == why:
+        return
+    after = replace(before, state=GuestPhase.RECOVERING, why=why, since_s=world.clock.now_s())
+    world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))

@@ -1,0 +1,92 @@
+"""Simulated management controllers: each has power of its own, and lies only where it was told to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from pvc_gitops.errors import BmcError
+from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.spec import Bmc
+from pvc_gitops.sim.process import Process
+
+
+class Mood(StrEnum):
+    """How a controller behaves."""
+
+    ON = "on"
+    OFF = "off"  # dead
+    HANG = "hang"  # never answers
+    LIE = "lie"  # says off, does nothing
+
+
+class Power(Protocol):
+    """The mains switch that a controller works on."""
+
+    def is_powered(self, node: NodeName) -> bool: ...
+
+    def switch(self, node: NodeName, *, on: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class Bmcs:
+    """All of them. `wired`: whose controller really stands behind a node's address."""
+
+    moods: dict[NodeName, Mood] = field(default_factory=dict)
+    wired: dict[NodeName, NodeName] = field(default_factory=dict)
+
+    def behind(self, node: NodeName) -> NodeName:
+        return self.wired.get(node, node)
+
+    def mood(self, node: NodeName) -> Mood:
+        return self.moods.get(self.behind(node), Mood.ON)
+
+
+@dataclass(slots=True)
+class MachinesPort:
+    """The Machines port of one process."""
+
+    bmcs: Bmcs
+    power: Power
+    process: Process
+    addresses: Mapping[str, NodeName]  # on the core networks
+    can_reach: Callable[[NodeName], bool]
+
+    def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
+        del bmc
+        return _guid(node)
+
+    def guid(self, node: NodeName, bmc: Bmc | None) -> str:
+        del bmc
+        self._ask("identify", node)
+        return _guid(self.bmcs.behind(node))
+
+    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None:
+        del bmc
+        self._ask("switch", node)
+        self.process.spend()
+        if self.bmcs.mood(node) is not Mood.LIE:
+            self.power.switch(self.bmcs.behind(node), on=on)
+
+    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool:
+        del bmc
+        self._ask("read", node)
+        is_lie = self.bmcs.mood(node) is Mood.LIE
+        return is_lie or not self.power.is_powered(self.bmcs.behind(node))
+
+    def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        return tuple(
+            a for a in addresses if a in self.addresses and self.can_reach(self.addresses[a])
+        )
+
+    def _ask(self, operation: str, node: NodeName) -> None:
+        mood = self.bmcs.mood(node)
+        if mood in (Mood.OFF, Mood.HANG):
+            why = "it does not answer" if mood is Mood.OFF else "no answer within the limit"
+            raise BmcError(operation, f"the BMC of {node}", why, retryable=True)
+
+
+def _guid(node: NodeName) -> str:
+    return node.encode().hex().ljust(32, "0")
