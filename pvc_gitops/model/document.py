@@ -34,6 +34,7 @@ class Kind(StrEnum):
     VM = "vm"
     GROUP = "group"
     WINDOW = "window"
+    FORGE = "forge"
     SECRET = "secret"  # noqa: S105  a kind, not a password
     OPERATOR = "operator"
     ROLE = "role"
@@ -52,6 +53,7 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         Kind.VM: ("VirtualMachine", "vms"),
         Kind.GROUP: ("PlacementGroup", "groups"),
         Kind.WINDOW: ("MaintenanceWindow", "windows"),
+        Kind.FORGE: ("Forge", "policies/forge"),
         Kind.SECRET: ("Secret", "secrets"),
         Kind.OPERATOR: ("Operator", "operators"),
         Kind.ROLE: ("Role", "roles"),

@@ -28,6 +28,7 @@ _ORDER: Final = (
     Kind.NETWORK,
     Kind.GROUP,
     Kind.WINDOW,
+    Kind.FORGE,
     Kind.NODE,
     Kind.OPERATOR,
     Kind.ROLE,

@@ -26,5 +26,6 @@ def schema_files() -> Mapping[str, str]:
 
 def modeline(kind: Kind) -> str:
     """The comment that tells an editor which schema describes a document of this kind."""
-    up = "../" if DOCUMENT_KINDS[kind][1] else ""
+    folder = DOCUMENT_KINDS[kind][1]
+    up = "../" * (folder.count("/") + 1 if folder else 0)
     return f"# yaml-language-server: $schema={up}.pvc/schema/{schema_name(kind)}"

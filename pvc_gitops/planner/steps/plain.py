@@ -11,7 +11,16 @@ from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.records import record_of, sealed
 from pvc_gitops.planner.steps.common import created, is_hindered, is_same, keep, settle, updated
 
-KINDS: Final = (Kind.SECRET, Kind.CLUSTER, Kind.NODE, Kind.GROUP, Kind.WINDOW, Kind.OPERATOR, Kind.ROLE)
+KINDS: Final = (
+    Kind.SECRET,
+    Kind.CLUSTER,
+    Kind.NODE,
+    Kind.GROUP,
+    Kind.WINDOW,
+    Kind.FORGE,
+    Kind.OPERATOR,
+    Kind.ROLE,
+)
 
 
 def plan_record(context: Context, draft: Draft, doc: Document) -> None:
@@ -40,7 +49,7 @@ def plan_record(context: Context, draft: Draft, doc: Document) -> None:
         commit=commit,
         cluster_id=inventory.cluster_id,
         spec=found.spec,
-        incarnation=applied.incarnation,
+        like=applied,
     )
     if is_same(applied, record):
         keep(draft, applied)

@@ -17,7 +17,17 @@ from pvc_gitops.spec.source.parts import Schema, document
 @cache
 def schemas() -> Mapping[Kind, Schema]:
     """The complete schema of every kind. Treat as read-only."""
-    from pvc_gitops.spec.source import cluster, network, node, people, storage, transitions, vm, window
+    from pvc_gitops.spec.source import (
+        cluster,
+        forge,
+        network,
+        node,
+        people,
+        storage,
+        transitions,
+        vm,
+        window,
+    )
 
     specs = {
         Kind.CLUSTER: cluster.CLUSTER,
@@ -29,6 +39,7 @@ def schemas() -> Mapping[Kind, Schema]:
         Kind.VM: vm.VIRTUAL_MACHINE,
         Kind.GROUP: vm.PLACEMENT_GROUP,
         Kind.WINDOW: window.MAINTENANCE_WINDOW,
+        Kind.FORGE: forge.FORGE,
         Kind.SECRET: people.SECRET,
         Kind.OPERATOR: people.OPERATOR,
         Kind.ROLE: people.ROLE,
