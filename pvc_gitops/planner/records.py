@@ -75,6 +75,8 @@ def _references(kind: Kind, spec: Spec) -> Iterator[Address]:
         credentials = spec["source"].get("credentials")
         if credentials:
             yield address(Kind.SECRET, credentials["secret"])
+    elif kind is Kind.FORGE and spec.get("token"):
+        yield address(Kind.SECRET, spec["token"]["secret"])
 
 
 def _of_vm(spec: Spec) -> Iterator[Address]:
