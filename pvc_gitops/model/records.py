@@ -72,11 +72,12 @@ class Applied:
     nics: Mapping[str, Lease]  # guests only, by NIC name
     disks: Mapping[str, DiskRef]  # guests by disk name; a volume or image under "data"
     names: tuple[Address, ...] = ()  # addresses that it had before, the oldest first
+    pending_since_s: int | None = None  # a guest runs with less than this says since then, or longer
     version: int = 0
 
     @property
     def digest(self) -> str:
-        """Of everything that a realisation depends on: not of commit, plan, wanted, version."""
+        """Of everything that a realisation depends on: not of commit, plan, wanted, times, version."""
         return digest_of(
             {
                 "address": self.address,

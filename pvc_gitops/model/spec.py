@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.fields import Fields
@@ -40,6 +41,12 @@ class Strategy(StrEnum):
     VMS = "vms"  # guests
 
 
+# What happens to drift where the cluster's document, or one of before this field, does not say.
+DRIFT: Final = MappingProxyType(
+    {"vm": "heal", "network": "heal", "pool": "report", "image": "heal"}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreNetwork:
     """One of the three networks that connect the nodes."""
@@ -62,6 +69,15 @@ class DestroyBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisruptBudget:
+    """How many guests one plan may disturb (D5)."""
+
+    reboots: int
+    replaces: int
+    migrations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """The cluster's own document."""
 
@@ -76,6 +92,7 @@ class Cluster:
     apply_mode: str  # auto, manual
     windows: tuple[str, ...]  # MaintenanceWindows that hold for all that has none of its own
     max_destroy: DestroyBudget
+    max_disrupt: DisruptBudget
     drift: Mapping[str, str]  # kind -> heal, report
     lease_s: float
     fence_delay_s: float
@@ -112,7 +129,8 @@ class Cluster:
             apply_mode=apply["mode"],
             windows=tuple(apply["windows"]),
             max_destroy=DestroyBudget(**apply["max_destroy"]),
-            drift=MappingProxyType(dict(spec.get("drift", {}))),  # none in a record of before
+            max_disrupt=DisruptBudget(**apply["max_disrupt"]),
+            drift=MappingProxyType({**DRIFT, **spec.get("drift", {})}),
             lease_s=duration_s(ha["lease"]),
             fence_delay_s=duration_s(ha["fence_delay"]),
             cold_start_s=duration_s(ha["cold_start"]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from pvc_gitops.model.document import Place, Value
 from pvc_gitops.model.ids import Address, NodeName, VmName
@@ -10,19 +12,24 @@ from pvc_gitops.model.plan import (
     Change,
     ItemKind,
     Operation,
+    Permit,
     PlacementChoice,
     ReportItem,
     Step,
 )
 from pvc_gitops.model.records import Applied
 from pvc_gitops.planner.context import object_of
-from pvc_gitops.planner.operations import COSTS
+from pvc_gitops.planner.operations import COSTS, estimate_s
+
+
+NOTHING_ELSE: Final[Mapping[Address, str]] = MappingProxyType({})
 
 
 class Draft:
     """Steps, changes and report so far, and what each object will be."""
 
-    def __init__(self) -> None:
+    def __init__(self, estimates: Mapping[str, float] | None = None) -> None:
+        self._estimates = estimates or {}  # what operations took lately
         self.steps: dict[str, Step] = {}
         self.changes: dict[Address, Change] = {}
         self.report: list[ReportItem] = []
@@ -31,6 +38,7 @@ class Draft:
         self.last: dict[Address, str] = {}  # an object's last step: after it, it is usable
         self.retiring: dict[NodeName, list[str]] = {}  # steps that free memory on a node
         self.places: dict[VmName, NodeName] = {}
+        self.moves: dict[Address, str] = {}  # the step that gives an object its new address
 
     def step(
         self,
@@ -42,6 +50,7 @@ class Draft:
         pre: str,
         record: Applied | None = None,
         inputs: Mapping[str, Value] | None = None,
+        also_pre: Mapping[Address, str] = NOTHING_ELSE,
         qualifier: str = "",
         downtime_s: float = 0.0,
         extra_s: float = 0.0,
@@ -52,7 +61,9 @@ class Draft:
         name = f"{operation} {of} {qualifier}".rstrip()
         assert name not in self.steps, name
         owner = object_of(of)
-        before = tuple(sorted({need for need in needs if need is not None}))
+        # What is renamed bears the record that this step is about only after its move.
+        asked = [*needs, self.moves.get(owner)]
+        before = tuple(sorted({need for need in asked if need is not None}))
         assert all(need in self.steps for need in before), (name, before)
         self.steps[name] = Step(
             id=name,
@@ -60,16 +71,20 @@ class Draft:
             operation=operation,
             node=node,
             needs=before,
-            pre={owner: pre},
+            pre={owner: pre, **also_pre},
             record=record,
             inputs={} if inputs is None else inputs,
-            estimate_s=cost.estimate_s,
+            estimate_s=self.estimate_s(operation),
             timeout_s=cost.timeout_s + extra_s,
             downtime_s=downtime_s,
             undo=cost.undo,
         )
         self.last[owner] = name
         return name
+
+    def estimate_s(self, operation: Operation) -> float:
+        """Seconds that a step of this kind takes."""
+        return estimate_s(operation, self._estimates)
 
     def item(
         self,
@@ -80,9 +95,18 @@ class Draft:
         *,
         remedy: str = "",
         place: Place | None = None,
+        permits: tuple[Permit, ...] = (),
     ) -> None:
         self.report.append(
-            ReportItem(kind=kind, address=of, code=code, text=text, remedy=remedy, place=place)
+            ReportItem(
+                kind=kind,
+                address=of,
+                code=code,
+                text=text,
+                remedy=remedy,
+                place=place,
+                permits=permits,
+            )
         )
 
     def blocked(

@@ -24,7 +24,7 @@ from pvc_gitops.model.plan import (
     Summary,
 )
 from pvc_gitops.model.spec import ClusterSpec
-from pvc_gitops.planner import identity, removal
+from pvc_gitops.planner import drift, identity, removal
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.guests import plan_guests
@@ -57,7 +57,7 @@ def plan(
         parent: the plan in force, which this one would replace.
     """
     context = Context(spec=spec, inventory=inventory, policy=policy)
-    draft = Draft()
+    draft = Draft(inventory.estimates)
 
     going = removal.doomed(context, draft)
     removal.remove_guests(context, draft, going)
@@ -75,6 +75,7 @@ def plan(
     _, survival = plan_guests(context, draft)
     removal.remove_others(context, draft, going)
     _report_nodes(context, draft)
+    drift.report(context, draft)
     _report_capacity(context, draft, survival)
 
     return _finished(context, draft, survival, parent)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName, PoolName, VmName
 from pvc_gitops.model.inventory import (
+    Deviation,
     GuestFacts,
     GuestState,
     ImageFacts,
@@ -23,6 +24,7 @@ from pvc_gitops.model.inventory import (
 )
 from pvc_gitops.model.plan import Operation, Plan, Step
 from pvc_gitops.model.records import Applied, GuestPhase, PlacementRecord, Wanted
+from pvc_gitops.planner.diff import RESTARTING, shown
 
 
 class _World:
@@ -66,7 +68,7 @@ def applied_after(
     world = _World(inventory)
     for step in plan.steps if steps is None else steps:
         _storage(world, step)
-        _guests(world, step)
+        _guests(world, plan, step)
         _networks(world, step)
         _record(world, plan, step)
     return world.frozen()
@@ -118,27 +120,49 @@ def _storage(world: _World, step: Step) -> None:
             pass
 
 
-def _guests(world: _World, step: Step) -> None:
+def _guests(world: _World, plan: Plan, step: Step) -> None:
     if step.address.partition("/")[0] != Kind.VM or step.record is None:
         return
     name, record = VmName(step.record.name), step.record
     guests = world.guests[step.node]
-    runs = record.wanted is Wanted.RUNNING
-    is_deferred = bool(step.inputs.get("is_deferred")) and name in guests
+    runs, before = record.wanted is Wanted.RUNNING, world.placements.get(name)
+    starts = 0 if before is None else before.starts
     if not runs:
         guests.pop(name, None)
-    elif not is_deferred:
-        guests[name] = GuestFacts(state=GuestState.RUNNING, uuid=record.uuid, digest=record.digest)
+    elif step.inputs.get("is_deferred") and name in guests:
+        guests[name] = replace(guests[name], deviations=_waiting(plan, step, guests[name]))
+    else:
+        starts += name not in guests
+        guests[name] = GuestFacts(
+            state=GuestState.RUNNING, uuid=record.uuid, digest=record.digest, starts=starts
+        )
     if step.operation is Operation.VM_PUT:
         world.placements[name] = PlacementRecord(
             owner=step.node,
             incoming=None,
             incarnation=world.inventory.nodes[step.node].incarnation,
-            starts=1,
+            starts=starts,
             state=GuestPhase.RUNNING if runs else GuestPhase.STOPPED,
             why="",
             since_s=world.inventory.now_s,
         )
+
+
+def _waiting(plan: Plan, step: Step, facts: GuestFacts) -> tuple[Deviation, ...]:
+    """What the running guest does not take, besides what it had not taken before."""
+    found = {each.part: each for each in facts.deviations}
+    for change in next(c.fields for c in plan.changes if c.address == step.address):
+        if change.disposition in RESTARTING:
+            part = change.path.removeprefix("cpu.")
+            live = found[part].live if part in found else shown(change.before)
+            found[part] = Deviation(
+                part=part,
+                live=live,
+                applied=shown(change.after),
+                needs_restart=True,
+                is_drift=False,
+            )
+    return tuple(each for _, each in sorted(found.items()))
 
 
 def _networks(world: _World, step: Step) -> None:

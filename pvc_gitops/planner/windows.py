@@ -12,7 +12,8 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from pvc_gitops.model.document import Kind, Spec
+from pvc_gitops.model.document import Document, Kind, Spec
+from pvc_gitops.model.ids import address
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.windows import DAY_MINUTES, MaintenanceWindow
@@ -102,8 +103,8 @@ def next_moment_s(spec: ClusterSpec, inventory: Inventory) -> int | None:
     return min((at_s for at_s in changes if at_s is not None), default=None)
 
 
-def _document(spec: ClusterSpec, name: str) -> Spec | None:
-    return next((doc for doc in spec.of_kind(Kind.WINDOW) if doc.name == name), None)
+def _document(spec: ClusterSpec, name: str) -> Document | None:
+    return spec.documents.get(address(Kind.WINDOW, name))
 
 
 def _window(name: str, spec: Spec) -> MaintenanceWindow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from pvc_gitops.model.document import Document
+from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.plan import Action, Cause, Operation
 from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.spec import Image
@@ -35,6 +35,7 @@ def plan_image(context: Context, draft: Draft, doc: Document) -> None:
     """Import it; other content is another life, beside the old one that has clones."""
     applied = context.applied(doc.address)
     is_lost = applied is not None and context.is_lost(applied.disks["data"])
+    is_lost = is_lost and context.heals(Kind.IMAGE)  # else the drift is reported
     if (
         applied is not None
         and applied.spec == doc.spec
@@ -86,7 +87,7 @@ def _record(
         commit=context.spec.commit,
         cluster_id=context.inventory.cluster_id,
         spec=None if found is None else found.spec,
-        incarnation=1 if applied is None else applied.incarnation,
+        like=applied,
     )
     image = Image.from_spec(doc.name, record.spec)
     digits = image.checksum.partition(":")[2][:_CHECKSUM_DIGITS]
@@ -94,6 +95,9 @@ def _record(
     data = DiskRef(pool=image.pool, image=f"image.{doc.name}.{digits}", size_mib=0)
     if applied is None or applied.disks.get("data") == data:
         return replace(record, disks={"data": data})
+    same = ("checksum", "format", "pool")
+    if all(applied.spec[key] == record.spec[key] for key in same):
+        return replace(record, disks=applied.disks)  # renamed: what was imported keeps its name
     return replace(
         record_of(
             doc,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pvc_gitops.model.document import Document, Value
-from pvc_gitops.model.plan import Operation
+from pvc_gitops.model.document import Document, Kind, Value
+from pvc_gitops.model.plan import Cause, Operation
 from pvc_gitops.model.spec import Pool
+from pvc_gitops.planner import drift
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.records import record_of
@@ -14,6 +15,7 @@ from pvc_gitops.planner.steps.common import created, is_hindered, is_same, keep,
 
 # Ceph's own default (osd_pool_default_pg_num); its autoscaler raises it as data comes.
 _PGS_AUTO: Final = 32
+_CHANGED: Final = Cause(code="drift", text="somebody changed its copies", place=None)
 
 
 def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
@@ -21,11 +23,15 @@ def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
     applied = context.applied(doc.address)
     storage = context.inventory.storage
     is_lost = applied is not None and storage is not None and doc.name not in storage.pools
+    is_drifted = (
+        applied is not None and context.heals(Kind.POOL) and drift.is_pool_changed(context, applied)
+    )
     if (
         applied is not None
         and applied.spec == doc.spec
         and applied.tags == doc.tags
         and not is_lost
+        and not is_drifted
     ):
         keep(draft, applied)
         return
@@ -53,14 +59,20 @@ def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
         commit=commit,
         cluster_id=cluster_id,
         spec=found.spec,
-        incarnation=applied.incarnation,
+        like=applied,
     )
-    if is_same(applied, record):
-        keep(draft, applied)
-        return
     before = _inputs(Pool.from_spec(doc.name, applied.spec), is_new=False)
     after = _inputs(Pool.from_spec(doc.name, record.spec), is_new=False)
-    touches_ceph = before != after
+    touches_ceph = before != after or is_drifted
+    opening = context.opening()
+    if touches_ceph and not opening.is_open:
+        # Other copies move all of its data.
+        draft.waiting(doc.address, "window", f"its copies wait for {opening.text}")
+        keep(draft, applied)
+        return
+    if is_same(applied, record) and not is_drifted:
+        keep(draft, applied)
+        return
     draft.step(
         Operation.POOL_UPDATE if touches_ceph else Operation.RECORD_PUT,
         doc.address,
@@ -69,7 +81,8 @@ def plan_pool(context: Context, draft: Draft, doc: Document) -> None:
         record=record,
         inputs=after if touches_ceph else {},
     )
-    updated(draft, doc, applied, record, found)
+    because = () if found.changes else (_CHANGED,)
+    updated(draft, doc, applied, record, found, because=because)
 
 
 def _inputs(pool: Pool, *, is_new: bool) -> dict[str, Value]:

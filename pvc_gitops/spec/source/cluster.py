@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.model.document import Kind
+from pvc_gitops.model.spec import DRIFT
 from pvc_gitops.spec.source.parts import (
     DOMAIN_PATTERN,
     choice,
@@ -69,8 +70,9 @@ def _budget(what: str, default: int) -> dict[str, object]:
                  default=default)  # fmt: skip
 
 
-def _policy(what: str, default: str) -> dict[str, object]:
-    return choice(what, {"heal": "made as applied again", "report": "shown"}, default=default)
+def _policy(kind: str, what: str) -> dict[str, object]:
+    meanings = {"heal": "made as applied again", "report": "shown"}
+    return choice(what, meanings, default=DRIFT[kind])
 
 
 _APPLY: Final = record(
@@ -104,16 +106,15 @@ _APPLY: Final = record(
     },
 )  # fmt: skip
 
-# Keys are kinds that can be healed; what a machine has is only ever reported.
+# Keys are kinds that can be healed. What a machine has, and disks that somebody grew, are only reported.
 _DRIFT: Final = record(
     "What happens where live differs from what was applied, and nobody's wish explains it. heal: it is "
     "made as applied again; report: it is shown.",
     {
-        "vm": _policy("A guest's devices and size.", "heal"),
-        "network": _policy("Bridges and addresses of a guest network on a node.", "heal"),
-        "pool": _policy("Copies of a pool. Putting them back moves data.", "report"),
-        "image": _policy("An imported image that is gone.", "heal"),
-        "volume": _policy("The size of a volume; one that is larger is only reported.", "heal"),
+        "vm": _policy("vm", "A guest's devices and size."),
+        "network": _policy("network", "Bridges and addresses of a guest network on a node."),
+        "pool": _policy("pool", "Copies of a pool. Putting them back moves data."),
+        "image": _policy("image", "An imported image that is gone."),
     },
 )  # fmt: skip
 

@@ -45,7 +45,6 @@ _DISK: Final = record(
         "absent": flag("Drop the disk of this name that the profile brings.", default=False),
     },
     required=["name"],
-    changes="reboot",
 )  # fmt: skip
 
 _NIC: Final = record(
@@ -64,7 +63,6 @@ _NIC: Final = record(
                         default="virtio", changes="reboot"),
         "absent": flag("Drop the card of this name that the profile brings.", default=False),
     },
-    changes="reboot",
 )  # fmt: skip
 
 _CPU: Final = record(
@@ -150,8 +148,8 @@ VIRTUAL_MACHINE: Final = record(
         "firmware": choice("How it boots.", {"bios": "BIOS", "uefi": "UEFI",
                                              "uefi-secure": "UEFI with secure boot"},
                            default="bios", changes="reboot"),
-        "disks": rows("Its disks.", _DISK, most=64, changes="reboot"),
-        "nics": rows("Its network cards.", _NIC, most=32, changes="reboot"),
+        "disks": rows("Its disks.", _DISK, most=64),
+        "nics": rows("Its network cards.", _NIC, most=32),
         "media": rows(
             "Images in its CD drives.",
             record("One drive.",

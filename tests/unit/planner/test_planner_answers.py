@@ -73,14 +73,24 @@ def test_reading_what_is_no_plan_says_what_it_is():
         codec.inventory_from_bytes(json.dumps({**data, "extra": 1}).encode())
 
 
-def test_a_window_withholds_what_restarts_and_lets_the_rest_through():
-    before = spec_of(*BASE, vm("mail", reboot_for_changes="window"), commit="1" * 40)
-    changed = vm("mail", "128MiB", reboot_for_changes="window", stop_timeout="60s")
-    made = replanned(before, spec_of(*BASE, changed, commit="2" * 40))
-    assert [item.code for item in made.report if item.kind is ItemKind.WAITING] == ["window"]
+def test_what_waits_for_a_window_is_on_record_and_counted_at_once():
+    night = document(
+        Kind.WINDOW, "night", {"allow": ["Sun 02:00-04:00"], "deny": [], "timezone": "UTC"}
+    )
+    before = spec_of(*BASE, night, vm("mail", reboot_for_changes="window", window="night"))
+    changed = vm(
+        "mail", "128MiB", reboot_for_changes="window", window="night", stop_timeout="60s"
+    )
+    made = replanned(before, spec_of(*BASE, night, changed, commit="2" * 40))
+    (waiting,) = [item for item in made.report if item.kind is ItemKind.WAITING]
+    assert waiting.code == "restart-pending"
+    assert "window night: opens Sun 04 Jan 02:00 UTC" in waiting.text
     (change,) = made.changes
-    assert [field.path for field in change.fields] == ["stop_timeout"]
-    assert change.after["memory"] == "96MiB"
+    assert [field.path for field in change.fields] == ["memory", "stop_timeout"]
+    assert change.downtime_s == 0
+    (step,) = made.steps
+    assert step.inputs["is_deferred"] is True
+    assert step.record.pending_since_s == 0
 
 
 def test_the_lowest_free_address_goes_to_the_first_name_and_is_kept():
