@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,18 @@ def test_the_standard_librarys_functions_know_its_fields() -> None:
     expected = {"name": "a", "size": 3, "parts": {"x": 1}, "secret": ""}
     assert dataclasses.asdict(value) == expected
     assert copy.copy(value) == copy.deepcopy(value) == pickle.loads(pickle.dumps(value)) == value
+
+
+def test_replace_is_the_standard_librarys() -> None:
+    value = Ours(name="a", parts={"x": 1}, secret="s")
+    changed = replace(value, size=5, secret="t")
+    assert changed == dataclasses.replace(value, size=5, secret="t")
+    assert changed.parts is value.parts
+    assert replace(Open(count=1), count=2) == Open(count=2)
+    assert replace(Point(1, 2), y=3) == Point(1, 3)
+    for refused in (replace, dataclasses.replace):
+        with pytest.raises(TypeError, match="other"):
+            refused(value, other=1)
 
 
 def test_nothing_of_a_value_can_be_changed() -> None:

@@ -88,6 +88,12 @@ def test_links_are_refused_where_anything_is_read(path, entry_type, refused):
     assert bool(problems) is refused
 
 
+@pytest.mark.parametrize(("count", "codes"), [(123, []), (124, ["bad-name"])])
+def test_the_longest_name_has_128_characters(count, codes):
+    _, problems = admit([entry(f"vms/{'a' * count}.yaml")])
+    assert [problem.code for problem in problems] == codes
+
+
 def test_caps():
     assert admit([entry("vms/a.yaml", 256 * 1024 + 1)])[1][0].code == "too-large"
     assert admit([entry("tftp/a", 16 * 1024 * 1024)])[1] == ()
