@@ -7,6 +7,7 @@ from typing import Final
 
 APPROVE: Final = "Pvc-Approve"  # the effect of a plan that waits
 RELEASE: Final = "Pvc-Release"  # a commit that leaves quarantine
+VOUCH: Final = "Pvc-Vouch"  # A..B: the signer answers for what B holds and A does not
 _LINE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]*):[ \t]+(\S.*)")
 
 

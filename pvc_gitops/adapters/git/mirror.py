@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -15,11 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 import pygit2
 from pygit2.enums import Option
 
-from pvc_gitops.adapters.git import fetch
+from pvc_gitops.adapters.git import fetch, history
+from pvc_gitops.adapters.git.signatures import Signatures
 from pvc_gitops.adapters.git.tree import read_commit
 from pvc_gitops.errors import RepoError, SpecError, UsageError
 from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.trust import Signature, SignerKey
 from pvc_gitops.world.ports import CommitInfo
 
 FETCH_S: Final = 60.0  # a first clone over a slow line; a usual one takes 0.1 s
@@ -53,6 +55,7 @@ class Mirror:
         self._limit_s = limit_s
         self._bytes_max = bytes_max
         self._shown = _without_secrets(url)
+        self._signatures = Signatures()
         # Root may read a mirror that another account owns; nothing of it is executed.
         pygit2.option(Option.SET_OWNER_VALIDATION, 0)
 
@@ -130,6 +133,21 @@ class Mirror:
         return CommitInfo(
             commit=commit, subject=subject[:SUBJECT_CHARACTERS_MAX], author=found.author.name
         )
+
+    def find(self, name: str) -> CommitId | None:
+        return history.find(self._open(), name)
+
+    def new_commits(self, base: CommitId, tip: CommitId, most: int) -> tuple[CommitId, ...]:
+        return history.new_commits(self._open(), base, tip, most)
+
+    def changed(self, before: CommitId | None, commit: CommitId) -> tuple[str, ...]:
+        return history.changed(self._open(), before, commit, self._folder)
+
+    def is_clean_merge(self, commit: CommitId) -> bool:
+        return history.is_clean_merge(self._open(), commit)
+
+    def signature(self, commit: CommitId, keys: Sequence[SignerKey], now_s: int) -> Signature:
+        return self._signatures.check(commit, history.raw(self._open(), commit), keys, now_s)
 
     def _open(self) -> Any:  # noqa: ANN401  pygit2 has no types
         return fetch.open_mirror(self._path)
