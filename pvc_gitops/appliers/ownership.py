@@ -5,8 +5,6 @@ Nothing of the domain is touched but our mark in its metadata: neither is a star
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes
 from pvc_gitops.errors import ApplyError, PrereqError
 from pvc_gitops.model import paths
@@ -14,6 +12,7 @@ from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.plan import Step
 from pvc_gitops.model.records import PlacementRecord
+from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import Domain, DomainFacts, World
 
 

@@ -7,7 +7,6 @@ coordinator says how far its archive goes, and the leader drops nothing that one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers.records import read, typed, write
@@ -16,7 +15,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.ledger import Entry, LedgerHead
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import World
 
 EVERY_S: Final = 60.0  # the store holds what came since

@@ -4,7 +4,6 @@ hangs keeps nobody else waiting, and dies with this process."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -32,7 +31,7 @@ from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.records import IncarnationRecord
 from pvc_gitops.model.spec import Bmc
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, World
 
 # An entry that ended while a frozen QEMU was still there let 287 foreign writes through (measured): it

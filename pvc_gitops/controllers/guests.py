@@ -9,7 +9,7 @@ and started anew, never resumed: nobody knows what it has missed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final, assert_never
 
 from pvc_gitops.appliers import vm
@@ -37,7 +37,7 @@ from pvc_gitops.model.records import (
     Wanted,
 )
 from pvc_gitops.model.spec import VirtualMachine
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Domain, DomainFacts, World
 

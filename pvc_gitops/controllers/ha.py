@@ -8,7 +8,7 @@ the world are jobs of this process and die with it; every write checks the role'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 from pvc_gitops.controllers import fences, recover
@@ -33,7 +33,7 @@ from pvc_gitops.model.records import (
     IncarnationRecord,
     PlacementRecord,
 )
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, World
 
 ROLE: Final = "ha"

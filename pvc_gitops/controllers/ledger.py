@@ -9,7 +9,7 @@ Two writers at once conflict on the head, and one of them looks again: no entry 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from statistics import median
 from typing import Final
 
@@ -21,7 +21,7 @@ from pvc_gitops.model.inventory import Spent
 from pvc_gitops.model.ledger import Cost, Entry, EntryKind, LedgerHead
 from pvc_gitops.model.plan import Operation, Step
 from pvc_gitops.model.records import Formation, StepResult, StepStatus
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, Op, Store, World
 
 HOUR_S: Final = 3600

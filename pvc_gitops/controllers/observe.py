@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers import ledger, slices
@@ -33,7 +32,7 @@ from pvc_gitops.model.records import (
     Target,
 )
 from pvc_gitops.model.spec import Cluster
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.remaining import amid
 from pvc_gitops.world.ports import Store, World
 

@@ -8,7 +8,6 @@ merge on top brings nothing back.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -25,7 +24,7 @@ from pvc_gitops.model.ledger import Entry, EntryKind
 from pvc_gitops.model.plan import ItemKind, Plan, ReportItem
 from pvc_gitops.model.records import Accepted, Formation
 from pvc_gitops.model.spec import ClusterSpec
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.rollback import Touch, returning, still_held, touches
 from pvc_gitops.world.ports import Check, Delete, Leadership, Op, Repo, Store, World
 

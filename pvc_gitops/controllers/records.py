@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 from pvc_gitops.errors import StoreConflict, StoreError
@@ -10,6 +9,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.records import IncarnationRecord
+from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import Check, Create, Op, Put, Stamped, Store
 
 T = TypeVar("T")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from pvc_gitops.controllers import ledger
 from pvc_gitops.controllers.ledger import Note
@@ -17,7 +16,7 @@ from pvc_gitops.model.inventory import Hardware
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.records import Applied, GuestPhase, Phase, PlacementRecord, Wanted
 from pvc_gitops.model.spec import Cluster, Group, Network, Node, VirtualMachine
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.scheduler.asks import ask_of, rule_of
 from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.capacity import host

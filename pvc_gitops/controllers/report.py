@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.appliers import network, vm
@@ -23,7 +22,7 @@ from pvc_gitops.model.inventory import (
     UnmanagedGuest,
     UnmanagedNic,
 )
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import DomainFacts, World
 
 REPORT_EVERY_S: Final = 10.0

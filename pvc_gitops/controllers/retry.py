@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers import slices
@@ -13,7 +12,7 @@ from pvc_gitops.model.document import Spec
 from pvc_gitops.model.ids import Address, CommitId
 from pvc_gitops.model.plan import Action, Plan
 from pvc_gitops.model.records import StepResult, StepStatus, digest_of
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 
 # A failed step is tried again by a new plan after this long, doubling: what failed is usually a
 # server or a disk that somebody is already looking at.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from pvc_gitops.controllers import blobs
 from pvc_gitops.controllers.records import read_all
@@ -17,7 +16,7 @@ from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import Generation, NodeName, PlanId
 from pvc_gitops.model.plan import Plan, Step
 from pvc_gitops.model.records import StepResult, StepStatus
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Create, Store
 
 

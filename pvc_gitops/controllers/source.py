@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -21,7 +20,7 @@ from pvc_gitops.model.ids import CommitId, NodeName
 from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.records import SourceSeen
 from pvc_gitops.model.spec import ClusterSpec
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.load import load
 from pvc_gitops.world.ports import Repo, World
 

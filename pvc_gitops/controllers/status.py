@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from pvc_gitops.controllers import slices
 from pvc_gitops.controllers.observe import Observed, inventory
@@ -20,6 +19,7 @@ from pvc_gitops.model.records import (
     StepResult,
     StepStatus,
 )
+from pvc_gitops.model.values import replace
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import Store, World
 from pvc_gitops.world.protocol import Status

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 from pvc_gitops.errors import SpecError
@@ -18,7 +18,7 @@ from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.trailers import VOUCH, trailer
 from pvc_gitops.model.trust import FORGE, PLAYER, Signature, Verdict, Vouch
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.authority import (
     Change,
     Overstep,

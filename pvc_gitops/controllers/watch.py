@@ -7,13 +7,13 @@ look. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.records import Heartbeat, IncarnationRecord
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 
 # A node is unknown L + 1 s after its counter last moved.
 GRACE_S: Final = 1.0

@@ -10,12 +10,13 @@ git and on a node from ZooKeeper alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
 from pvc_gitops.model.ids import Address
+from pvc_gitops.model.values import dataclass
 
 Value = Any  # JSON: None, bool, int, float, str, list, dict. mypy has no useful recursive alias.
 Spec = Mapping[str, Value]

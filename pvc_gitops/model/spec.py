@@ -6,7 +6,7 @@ A field that has no default and was not written is None here. Sizes are MiB, tim
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -29,6 +29,7 @@ from pvc_gitops.model.ids import (
 from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
 from pvc_gitops.model.trust import NO_TRUST, Trust
 from pvc_gitops.model.units import duration_s, size_mib
+from pvc_gitops.model.values import dataclass
 
 
 class Strategy(StrEnum):

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from pvc_gitops.model.document import DOCUMENT_KINDS
 from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.values import dataclass
 
 KIB: Final = 1024
 DOCUMENT_BYTES_MAX: Final = (

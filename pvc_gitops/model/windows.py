@@ -10,12 +10,12 @@ window, and one that comes twice is in it twice.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from pvc_gitops.model.document import Spec
+from pvc_gitops.model.values import dataclass
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # as date.weekday() counts
 _DAY: Final = f"({'|'.join(DAYS)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Final
 
@@ -16,6 +16,7 @@ from pvc_gitops.model.plan import ItemKind, Operation, Permit, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 from pvc_gitops.model.transitions import Transition, Word
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner import windows
 from pvc_gitops.planner.rules import cluster_under
 from pvc_gitops.planner.windows import Opening, Windows
@@ -68,7 +69,9 @@ class Context:
     kept: Mapping[Address, Applied] = field(default_factory=dict)  # what went to the trash
     moves: Mapping[Address, Address] = field(default_factory=dict)  # new address -> old one
     held: Mapping[Address, Held] = field(default_factory=dict)
-    renamed: Mapping[Address, Address] = field(default_factory=dict)  # undeclared -> its likely heir
+    renamed: Mapping[Address, Address] = field(
+        default_factory=dict
+    )  # undeclared -> its likely heir
     calm: frozenset[Address] = frozenset()  # guests that may not be disrupted: a budget is spent
     _vms: dict[int, tuple[Spec, VirtualMachine]] = field(default_factory=dict, repr=False)
     _openings: dict[str | None, Opening] = field(default_factory=dict, repr=False)

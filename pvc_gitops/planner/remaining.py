@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pvc_gitops.model.codec import canonical
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Operation, Plan, Step
+from pvc_gitops.model.values import replace
 
 
 def amid(inventory: Inventory, target: Plan) -> Inventory:

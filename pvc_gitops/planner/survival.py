@@ -20,14 +20,13 @@ counts with the smaller of its sizes, and a node that joins takes nobody in befo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from graphlib import TopologicalSorter
 
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import GroupName, NodeName, VmName, address
 from pvc_gitops.model.plan import CapacityVerdict, Loss, Operation
 from pvc_gitops.model.spec import Cluster, Group, Node
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.table import Table, filled, guest_of, is_leaving, rule_of

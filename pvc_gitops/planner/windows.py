@@ -7,7 +7,6 @@ seconds since 1970, in whole minutes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -16,6 +15,7 @@ from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import address
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.spec import ClusterSpec
+from pvc_gitops.model.values import dataclass
 from pvc_gitops.model.windows import DAY_MINUTES, MaintenanceWindow
 
 MINUTE_S: Final = 60

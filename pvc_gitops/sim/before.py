@@ -6,7 +6,6 @@ For scripts that begin with `place`: what is tried is a cold start, not the firs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from pvc_gitops.appliers.outcome import Writes
 from pvc_gitops.appliers.registry import APPLIERS
@@ -24,6 +23,7 @@ from pvc_gitops.model.records import (
     StepStatus,
     Target,
 )
+from pvc_gitops.model.values import replace
 from pvc_gitops.planner.inventory import empty
 from pvc_gitops.planner.planner import POLICY, plan
 from pvc_gitops.sim.ceph import IMPORTED_MIB, PGS_DEFAULT

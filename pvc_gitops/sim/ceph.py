@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from pvc_gitops.errors import DownloadError, PoolError
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import ImageFacts, PoolFacts, TrashFacts
+from pvc_gitops.model.values import replace
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.process import Process
 from pvc_gitops.world.ports import CephStatus

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from pvc_gitops.errors import StoreConflict
@@ -11,6 +11,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.records import IncarnationRecord
+from pvc_gitops.model.values import replace
 from pvc_gitops.sim.hardware import Guests
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.store import Tree

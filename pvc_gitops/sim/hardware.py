@@ -6,11 +6,12 @@ Physics only; who may do what is the controllers' business, and `checkers` watch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pvc_gitops.errors import HypervisorError, PoolError
 from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.model.values import replace
 from pvc_gitops.sim.ceph import Ceph
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.process import Process

@@ -7,10 +7,11 @@ before the first, between any two, or after the last and before it could write t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pvc_gitops.errors import PvcError
+from pvc_gitops.model.values import replace
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.world.ports import JobState
 

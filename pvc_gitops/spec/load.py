@@ -10,7 +10,6 @@ import gc
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -22,7 +21,7 @@ from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.tree import Entry, EntryType, admit
 from pvc_gitops.model.trust import NO_TRUST, Trust
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec import transitions
 from pvc_gitops.spec.fields import fields
 from pvc_gitops.spec.known import Known, Row

@@ -7,14 +7,13 @@ held field by field, so that an unrelated edit of the same document undoes no ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Value
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.transitions import Transition, Transitions, Word
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 
 _NOTHING: Final = "nothing"
 _TAGS: Final = "tags"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, TypeVar
 
 from pvc_gitops.adapters.formation.journal import Journal, Progress
@@ -17,6 +17,7 @@ from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.records import Accepted
 from pvc_gitops.model.spec import ClusterSpec
+from pvc_gitops.model.values import dataclass
 
 T = TypeVar("T")
 LOOK_S: Final = 0.25  # between two looks: short beside what is waited for, cheap on two cores

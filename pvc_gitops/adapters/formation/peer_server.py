@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Final
 
@@ -30,6 +29,7 @@ from pvc_gitops.formation.peer_words import (
     read_question,
 )
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.values import dataclass
 
 QUESTION_S: Final = 5.0  # handshake and question: both are ready when the connection is made
 ANSWER_S: Final = 5.0  # to take the answer

@@ -11,7 +11,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from pvc_gitops.errors import WorldError
@@ -27,6 +26,7 @@ from pvc_gitops.formation.peer_words import (
 from pvc_gitops.formation.record import FoundingRecord
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.values import dataclass
 
 RECORD_S: Final = 2.0  # a neighbour on the cluster network answers in milliseconds
 # The other side may have to ask its store and read a commit first, on a busy machine.

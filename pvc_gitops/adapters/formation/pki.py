@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Final
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pvc_gitops.formation.secrets import Authority
+from pvc_gitops.model.values import dataclass
 
 AUTHORITY_DAYS: Final = 3650 * 2  # longer than any machine that it signs for
 NODE_DAYS: Final = 3650  # a cluster must not stop by calendar before renewal exists

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
+from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import JobState
 
 # An image import, a fetch, a storage look and guests' starts at once; more would only share one disk.

@@ -15,11 +15,11 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from pvc_gitops.model.codec import encode
+from pvc_gitops.model.values import replace
 from pvc_gitops.world.protocol import Question, parse_operator, parse_question
 
 CONNECTIONS_MAX: Final = 32  # people and programs of one site; each may follow one apply

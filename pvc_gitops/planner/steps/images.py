@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.plan import Action, Cause, Operation
 from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.spec import Image
+from pvc_gitops.model.values import replace
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import Difference
 from pvc_gitops.planner.draft import Draft

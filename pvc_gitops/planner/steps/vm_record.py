@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import Address, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind
 from pvc_gitops.model.records import Applied, DiskRef, Wanted
 from pvc_gitops.model.spec import RunState, VirtualMachine
+from pvc_gitops.model.values import replace
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
