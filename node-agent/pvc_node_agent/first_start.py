@@ -104,9 +104,7 @@ def _newcomer(mine: Seed, journal: Journal) -> join.Newcomer:
 
     where = layout_at(commit, "")
     journal.say(f"this machine is {where.me.name}, {where.me.role} of {where.cluster.name}")
-    return join.Newcomer(
-        seed=mine, facts=facts, layout=where, mirror=mirror, layout_at=layout_at, journal=journal
-    )
+    return join.Newcomer(seed=mine, facts=facts, layout=where, layout_at=layout_at, journal=journal)
 
 
 def _readable(mine: Seed, mirror: Mirror, facts: MachineFacts) -> CommitId:

@@ -19,7 +19,6 @@ from pvc_gitops.adapters.formation import agree, ceph, files, pki
 from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
 from pvc_gitops.adapters.git import pack
-from pvc_gitops.adapters.git.mirror import Mirror
 from pvc_gitops.controllers.admission import Coordinator, reply
 from pvc_gitops.errors import PvcError, UsageError
 from pvc_gitops.formation import seed
@@ -29,6 +28,7 @@ from pvc_gitops.formation.secrets import SECRET_FILE, Authority, FoundingSecrets
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.world import names
+from pvc_gitops.world.ports import Repo
 from pvc_node_agent.config import NodeConfig, load
 from pvc_node_agent.main import Stop
 from pvc_node_agent.wiring import Wake, repo_of, store_of
@@ -84,7 +84,7 @@ def _coordinator(config: NodeConfig, wake: Wake) -> Coordinator:
     )
 
 
-def _secrets(repo: Mirror) -> FoundingSecrets:
+def _secrets(repo: Repo) -> FoundingSecrets:
     """Of the founding commit, which the seed names: whoever may write to git could write a later one
     with an authority of their own."""
     text = files.read(names.SEED)

@@ -146,7 +146,7 @@ def wait_until_formed(
     while True:
         waiting = []
         for name in names:
-            state = _formation(lab, name)
+            state = formation_state(lab, name)
             stage = _stage_text(state)
             if told.get(name) != stage:
                 told[name] = stage
@@ -173,7 +173,9 @@ def _let_in(repo: Path, node: str, key: str, say: Say) -> None:
     say(f"{node}: its key {key} is named in nodes/{node}.yaml, committed and pushed")
 
 
-def _formation(lab: Lab, node: str) -> Mapping[str, Any]:
+def formation_state(lab: Lab, node: str) -> Mapping[str, Any]:
+    """What formation last wrote down on a node: `stage`, `waiting_for`, `error`, `key`; only `stage`
+    while there is nothing to read."""
     pid = lab.node(node).init_pid()
     if pid is None:
         return {"stage": "off"}

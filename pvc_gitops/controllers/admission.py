@@ -16,7 +16,7 @@ from pvc_gitops.controllers.records import read
 from pvc_gitops.controllers.source import spec_of
 from pvc_gitops.errors import RepoError, SpecError, WorldError
 from pvc_gitops.formation.admission import gives_objects, gives_secrets, signs
-from pvc_gitops.formation.peer_words import Answer, Asker, Question, Refusal, Verb
+from pvc_gitops.formation.peer_words import KNOWN_MAX, Answer, Asker, Question, Refusal, Verb
 from pvc_gitops.formation.record import FoundingRecord
 from pvc_gitops.formation.secrets import NodeSecrets
 from pvc_gitops.model import paths
@@ -57,7 +57,8 @@ class Coordinator:
     clock: Clock
     journal: Journal
     bootstrap_key: Callable[[], str]  # of Ceph, for whoever makes OSDs. Raises WorldError
-    pack: Callable[[CommitId, CommitId | None], BinaryIO]  # head, base. Raises RepoError
+    # What a commit has and the others have not. Raises RepoError
+    pack: Callable[[CommitId, Sequence[CommitId]], BinaryIO]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ def _by_verb(
         return Answer(value=encode(here.record)), None
     if question.verb is Verb.SECRETS:
         return _secrets(here, asker, question.fields["node"]), None
-    return _objects(here, asker, question.fields["base"])
+    return _objects(here, asker, question.fields["known"])
 
 
 def _certificate(here: Coordinator, request: str) -> Answer | Refusal:
@@ -143,15 +144,17 @@ def _secrets(here: Coordinator, asker: Asker, name: str) -> Answer | Refusal:
 
 
 def _objects(
-    here: Coordinator, asker: Asker, base: str
+    here: Coordinator, asker: Asker, known: str
 ) -> tuple[Answer | Refusal, BinaryIO | None]:
     """Of the accepted commit and no other: what was not accepted is the origin's to give."""
     accepted = _accepted(here)
     no = gives_objects(accepted.spec.nodes, asker)
     if no is not None:
         return no, None
-    is_known = _COMMIT.fullmatch(base) is not None and here.repo.has(CommitId(base))
-    body = here.pack(accepted.commit, CommitId(base) if is_known else None)
+    words = [word for word in known.split()[:KNOWN_MAX] if _COMMIT.fullmatch(word)]
+    body = here.pack(
+        accepted.commit, [CommitId(word) for word in words if here.repo.has(CommitId(word))]
+    )
     length = body.seek(0, os.SEEK_END)
     body.seek(0)
     return Answer(value={"commit": accepted.commit}, bytes_after=length), body

@@ -19,6 +19,7 @@ PORT: Final = 7481
 VERSION: Final = 1  # of this protocol; another one is refused in words
 QUESTION_BYTES_MAX: Final = 16 * 1024  # a certificate request has 400 bytes
 ANSWER_BYTES_MAX: Final = 64 * 1024  # the founding record of a large cluster has 3 KiB
+KNOWN_MAX: Final = 64  # commits that whoever asks for objects names as known
 WORDS_MAX: Final = 1000  # of a refusal: it is shown to people
 
 

@@ -16,6 +16,7 @@ from pvc_gitops.lab.lab import Lab
 ORDER = (
     "hardware",
     "formation",
+    "hypervisors",
     "first_light",
     "ledger",
     "preview",

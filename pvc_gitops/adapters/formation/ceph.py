@@ -78,12 +78,13 @@ class Monitors:
 
 
 @contextmanager
-def monitors(client: str = "client.admin", keyring: str | None = None) -> Iterator[Monitors]:
+def monitors(client: str = "client.admin") -> Iterator[Monitors]:
     """Connect. Raises PoolError while there is no quorum."""
-    settings = {"client_mount_timeout": str(LIMIT_S), "rados_mon_op_timeout": str(LIMIT_S)}
-    if keyring is not None:
-        settings["keyring"] = keyring
-    cluster = rados.Rados(conffile=CONF, name=client, conf=settings)
+    cluster = rados.Rados(
+        conffile=CONF,
+        name=client,
+        conf={"client_mount_timeout": str(LIMIT_S), "rados_mon_op_timeout": str(LIMIT_S)},
+    )
     try:
         cluster.connect(timeout=LIMIT_S)
         yield Monitors(cluster)

@@ -7,26 +7,21 @@ accepted commit names it. Until it does, this waits and says what to write where
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from pvc_gitops.adapters.formation import credentials, files, pki
 from pvc_gitops.adapters.formation.credentials import OWN
-from pvc_gitops.adapters.formation.peers import Body, Peer, ask
-from pvc_gitops.adapters.git import pack
-from pvc_gitops.adapters.git.mirror import BYTES_MAX, Mirror
-from pvc_gitops.errors import RepoError, WorldError
+from pvc_gitops.adapters.formation.peers import Peer, ask
+from pvc_gitops.errors import WorldError
 from pvc_gitops.formation.layout import Layout
-from pvc_gitops.formation.peer_words import Answer, Question, Refusal, Verb
+from pvc_gitops.formation.peer_words import Answer, Question, Verb
 from pvc_gitops.formation.secrets import NodeSecrets
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import CommitId, NodeName
 
 T = TypeVar("T")
-OBJECTS_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,24 +65,6 @@ class Door:
         """This node's secrets; None with `why_not`."""
         question = Question(verb=Verb.SECRETS, fields={"node": self.name})
         return self._ask(question, lambda answer: decode(Welcome, answer.value))
-
-    def objects(self, mirror: Mirror, folder: Path, commit: CommitId, base: CommitId) -> bool:
-        """The objects of the accepted commit, where the origin does not answer; False with `why_not`."""
-        question = Question(verb=Verb.OBJECTS, fields={"base": base if mirror.has(base) else ""})
-        for peer in self.peers:
-            with tempfile.TemporaryFile() as body:
-                try:
-                    taken = Body(file=body, bytes_max=BYTES_MAX)
-                    answer = ask(peer, question, OWN, limit_s=OBJECTS_S, body=taken)
-                    if isinstance(answer, Refusal):
-                        self.why_not = str(answer)
-                    elif answer.value.get("commit") == commit:
-                        body.seek(0)
-                        pack.read(folder, commit, body)
-                        return True
-                except (WorldError, RepoError) as err:
-                    self.why_not = str(err)
-        return False
 
     def _ask(
         self, question: Question, take: Callable[[Answer], T], *, is_stranger: bool = False

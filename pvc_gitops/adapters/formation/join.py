@@ -12,22 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from pvc_gitops.adapters.formation import credentials, host, hypervisor, pki, routing, storage
+from pvc_gitops.adapters.formation import (
+    credentials,
+    host,
+    hypervisor,
+    pki,
+    routing,
+    source,
+    storage,
+)
 from pvc_gitops.adapters.formation.agree import founding_store
 from pvc_gitops.adapters.formation.context import Joining, Waiting
 from pvc_gitops.adapters.formation.door import Door, Welcome, door_of
 from pvc_gitops.adapters.formation.finish import finish, run_lines
 from pvc_gitops.adapters.formation.journal import Journal, Progress
-from pvc_gitops.adapters.git.mirror import Mirror
 from pvc_gitops.errors import RepoError, StoreUnavailable, UsageError
 from pvc_gitops.formation.identity import MachineFacts
 from pvc_gitops.formation.layout import Layout
 from pvc_gitops.formation.seed import Seed
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.world.names import MIRROR
 
 ASK_EVERY_S: Final = 2.0  # a person writes the key down and pushes; coordinators poll every 15 s
 
@@ -39,7 +44,6 @@ class Newcomer:
     seed: Seed
     facts: MachineFacts
     layout: Layout  # of a commit that may not be accepted; without the cluster's id
-    mirror: Mirror
     layout_at: Callable[[CommitId, str], Layout]  # this machine's at a commit, cluster id
     journal: Journal
 
@@ -103,18 +107,20 @@ def _accepted_here(waiting: Waiting, new: Newcomer, door: Door, commit: CommitId
     """The accepted commit is in the mirror: from the origin, or from a coordinator while it is away."""
     waiting.journal.begin("commit")
 
-    def have() -> bool | None:
-        if not new.mirror.has(commit):
-            try:
-                new.mirror.fetch()
-            except RepoError as err:
-                door.why_not = err.reason
-        if not new.mirror.has(commit):
-            door.objects(new.mirror, Path(MIRROR), commit, new.seed.founding_commit)
-        return new.mirror.has(commit) or None
+    mirror = source.peer_mirror_of(new.seed, door.peers)
+    failed = ""
 
-    waiting.wait_for("commit", have, lambda: f"commit {commit[:12]} ({door.why_not})", ASK_EVERY_S)
-    if not new.mirror.is_ancestor(new.seed.founding_commit, commit):
+    def missing() -> str | None:
+        nonlocal failed
+        if not mirror.has(commit):
+            try:
+                mirror.fetch()  # a tip that is news, from wherever it comes
+            except RepoError as err:
+                failed = err.reason
+        return None if mirror.has(commit) else f"commit {commit[:12]} ({failed})"
+
+    waiting.wait("commit", missing)
+    if not mirror.is_ancestor(new.seed.founding_commit, commit):
         raise UsageError(
             f"the cluster has accepted {commit[:12]}, which does not descend from the founding commit "
             f"{new.seed.founding_commit[:12]} of the seed",

@@ -22,7 +22,7 @@ OWNER: Final = "ceph:ceph"
 MIB: Final = 1024 * 1024
 PREPARE_LIMIT_S: Final = 300.0  # ceph-volume on a slow disk
 CLIENT: Final = "client.bootstrap-osd"
-BOOTSTRAP: Final = "/var/lib/ceph/bootstrap-osd/ceph.keyring"
+BOOTSTRAP: Final = "/var/lib/ceph/bootstrap-osd/ceph.keyring"  # ceph.conf names it, too
 
 
 def write_bootstrap(key: str) -> None:
@@ -36,7 +36,7 @@ def ensure_all(start: FirstStart) -> None:
     """Every OSD of this node's document is made and started. The bootstrap key is there."""
     if not start.layout.me.osds:
         return
-    with ceph.monitors(CLIENT, BOOTSTRAP) as monitors:
+    with ceph.monitors(CLIENT) as monitors:
         for index, osd in enumerate(start.layout.me.osds):
             uuid = start.layout.osd_uuid(index)
             if osd.file_path is not None:

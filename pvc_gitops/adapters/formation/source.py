@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pvc_gitops.adapters.formation import files
+from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.adapters.formation.journal import Journal
+from pvc_gitops.adapters.formation.peer_mirror import PeerMirror
+from pvc_gitops.adapters.formation.peers import Peer
 from pvc_gitops.adapters.git.mirror import HOME, Mirror
 from pvc_gitops.errors import RepoError, UsageError
 from pvc_gitops.formation.seed import Seed
@@ -60,6 +63,19 @@ def mirror_of(seed: Seed) -> Mirror:
     write_known_hosts(seed)
     return Mirror(
         Path(MIRROR),
+        url=seed.url,
+        branch=seed.branch,
+        folder=seed.path,
+        credential=seed.credential,
+    )
+
+
+def peer_mirror_of(seed: Seed, peers: Sequence[Peer]) -> PeerMirror:
+    """The same, with coordinators to ask while the origin is away."""
+    return PeerMirror(
+        Path(MIRROR),
+        peers=peers,
+        credentials=OWN,
         url=seed.url,
         branch=seed.branch,
         folder=seed.path,

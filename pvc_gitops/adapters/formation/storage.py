@@ -53,7 +53,7 @@ def client_line(joining: Joining) -> None:
 
 def _missing_quorum() -> str | None:
     try:
-        with ceph.monitors(osd.CLIENT, osd.BOOTSTRAP):
+        with ceph.monitors(osd.CLIENT):
             return None
     except PoolError as err:
         return f"ceph ({err.reason})"

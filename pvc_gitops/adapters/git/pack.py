@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -30,10 +31,10 @@ _ENVIRONMENT: Final = {
 }
 
 
-def write(mirror: Path, head: CommitId, base: CommitId | None) -> BinaryIO:
-    """A file with all objects of `head` that `base` does not have, at its beginning. Raises RepoError."""
+def write(mirror: Path, head: CommitId, known: Sequence[CommitId]) -> BinaryIO:
+    """A file, at its beginning, with all objects of `head` that `known` do not have. Raises RepoError."""
     body = tempfile.TemporaryFile()  # noqa: SIM115  handed over
-    revisions = f"{head}\n" + (f"^{base}\n" if base is not None else "")
+    revisions = "".join([f"{head}\n", *(f"^{commit}\n" for commit in known)])
     argv = ("pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset")
     try:
         _git(mirror, argv, revisions.encode(), "pack", head, stdout=body)

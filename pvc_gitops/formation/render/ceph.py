@@ -62,6 +62,8 @@ osd_op_num_threads_per_shard = 2
 osd_heartbeat_interval = 2
 osd_heartbeat_grace = 10
 osd_crush_initial_weight = 1
+[client.bootstrap-osd]
+keyring = /var/lib/ceph/bootstrap-osd/ceph.keyring
 [client]
 rbd_default_features = 61
 rbd_cache = true

@@ -19,6 +19,7 @@ from pvc_gitops.adapters.formation import credentials, peer_server, pki
 from pvc_gitops.adapters.formation import door as door_module
 from pvc_gitops.adapters.formation import files as disk
 from pvc_gitops.adapters.formation.door import Door
+from pvc_gitops.adapters.formation.peer_mirror import PeerMirror
 from pvc_gitops.adapters.formation.peer_server import ASKERS_MAX, PeerServer, Reply
 from pvc_gitops.adapters.formation.peers import Body, Credentials, Peer, ask, client_context
 from pvc_gitops.adapters.git import pack
@@ -144,7 +145,7 @@ def house(tmp_path):
         clock=Clock(),
         journal=Lines(),
         bootstrap_key=lambda: "key-of-bootstrap-osd",
-        pack=lambda head, base: io.BytesIO(f"objects of {head[:4]} without {base}".encode()),
+        pack=lambda head, known: io.BytesIO(f"objects of {head[:4]} without {known}".encode()),
     )
     made = House(tmp_path, authority, store, repo, here)
     made.declare(None)
@@ -271,7 +272,7 @@ def test_a_hypervisor_with_a_certificate_is_no_coordinator(house):
 
 @pytest.mark.parametrize("verb", [Verb.RECORD, Verb.SECRETS, Verb.OBJECTS])
 def test_strangers_are_told_nothing_but_certificates(house, verb):
-    question = Question(verb=verb, fields={"node": "hv4", "base": ""})
+    question = Question(verb=verb, fields={"node": "hv4", "known": ""})
     answer = ask(house.peer, question, stranger(house), is_stranger=True)
     assert f"{verb} is told to nodes with a certificate" in refused(answer)
 
@@ -324,7 +325,7 @@ def test_a_certificate_whose_key_git_names_no_more_opens_nothing(house):
     assert isinstance(ask(house.peer, secrets_of("hv4"), own), Answer)
     house.declare(request_of("hv4")[2])
     assert "names another key" in refused(ask(house.peer, secrets_of("hv4"), own))
-    objects = Question(verb=Verb.OBJECTS, fields={"base": ""})
+    objects = Question(verb=Verb.OBJECTS, fields={"known": ""})
     assert "names another key" in refused(ask(house.peer, objects, own))
 
 
@@ -359,16 +360,16 @@ def test_only_the_accepted_commit_s_objects_are_given(house):
     taken = io.BytesIO()
     answer = ask(
         house.peer,
-        Question(verb=Verb.OBJECTS, fields={"base": "0" * 40}),
+        Question(verb=Verb.OBJECTS, fields={"known": f"{'0' * 40} ^{commit} {commit}"}),
         own,
         body=Body(file=taken, bytes_max=1000),
     )
     assert answer.value == {"commit": commit}
-    assert taken.getvalue() == f"objects of {commit[:4]} without None".encode()
+    assert taken.getvalue() == f"objects of {commit[:4]} without {[commit]}".encode()
     with pytest.raises(WorldError, match="more than is taken"):
         ask(
             house.peer,
-            Question(verb=Verb.OBJECTS, fields={"base": ""}),
+            Question(verb=Verb.OBJECTS, fields={"known": ""}),
             own,
             body=Body(file=io.BytesIO(), bytes_max=3),
         )
@@ -537,6 +538,11 @@ def test_a_joiner_goes_to_the_next_coordinator_and_shows_words_before_faults(hou
 def test_objects_come_from_a_coordinator_while_the_origin_is_away(house, joiner, tmp_path):
     door, own = joiner
     origin, theirs, mine = tmp_path / "origin", tmp_path / "theirs.git", tmp_path / "mine.git"
+    known_by_them = []
+
+    def sent(commit, known):
+        known_by_them.append(known)
+        return pack.write(theirs, commit, known)
 
     def git(*argv):
         words = ["git", "-C", str(origin), "-c", "user.name=a", "-c", "user.email=a@b", *argv]
@@ -553,7 +559,8 @@ def test_objects_come_from_a_coordinator_while_the_origin_is_away(house, joiner,
     git("commit", "--quiet", "-m", "founding")
     base = git("rev-parse", "HEAD")
     settings = {"url": str(origin), "branch": "main", "folder": ".", "credential": None}
-    there, here = Mirror(theirs, **settings), Mirror(mine, **settings)
+    there = Mirror(theirs, **settings)
+    here = PeerMirror(mine, peers=door.peers, credentials=own, **settings)
     here.fetch()
     assert door.certificate() is None
     key = pki.fingerprint(Path(own.key).read_text())
@@ -564,21 +571,26 @@ def test_objects_come_from_a_coordinator_while_the_origin_is_away(house, joiner,
     git("branch", "-m", "main", "gone")  # the origin is away
     house.repo.files, house.repo.has = there.files, there.has
     house.store.accepted = head
-    object.__setattr__(house.here, "pack", lambda commit, known: pack.write(theirs, commit, known))
+    object.__setattr__(house.here, "pack", sent)
     Path(own.certificate).write_text(door.certificate())
-    with pytest.raises(RepoError):
-        here.fetch()
-    assert door.objects(here, mine, head, base)
+    assert here.fetch() == head
     assert here.has(head)
     assert here.is_ancestor(base, head)
     assert here.files(head)["nodes/hv4.yaml"] == files(hypervisor=True, key=key)["nodes/hv4.yaml"]
-    # From nothing, too; and another commit than the accepted one is not taken for it.
-    empty = tmp_path / "empty.git"
-    fresh = Mirror(empty, **settings)
-    assert not fresh.has(head)
-    assert door.objects(fresh, empty, head, base)
+    assert known_by_them == [[base]]
+    # Nothing new there: the origin's silence is told, and nothing was sent but an empty pack.
+    with pytest.raises(RepoError, match="main is not there any more"):
+        here.fetch()
+    assert here.take_accepted() == (None, "")
+    assert head in known_by_them[-1]
+    # From nothing, too.
+    fresh = PeerMirror(tmp_path / "empty.git", peers=door.peers, credentials=own, **settings)
+    assert fresh.fetch() == head
     assert fresh.files(head) == here.files(head)
-    assert not door.objects(fresh, empty, CommitId("f" * 40), base)
+    # And without any coordinator it says so.
+    house.store.is_there = False
+    with pytest.raises(RepoError, match=r"not there any more.*hv3"):
+        here.fetch()
 
 
 def test_a_pack_that_lacks_something_is_refused(tmp_path):
