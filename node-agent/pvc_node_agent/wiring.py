@@ -13,7 +13,9 @@ from pvc_gitops.adapters.ceph.cluster import Cluster
 from pvc_gitops.adapters.ceph.images import RbdImages
 from pvc_gitops.adapters.ceph.pools import RadosPools
 from pvc_gitops.adapters.dnsmasq.services import DnsmasqServices
-from pvc_gitops.adapters.git.mirror import Mirror
+from pvc_gitops.adapters.formation.credentials import OWN
+from pvc_gitops.adapters.formation.peer_mirror import PeerMirror
+from pvc_gitops.adapters.formation.peers import Peer
 from pvc_gitops.adapters.jobs import ThreadJobs
 from pvc_gitops.adapters.libvirt.hypervisor import LibvirtHypervisor
 from pvc_gitops.adapters.libvirt.kvm import acceleration
@@ -72,11 +74,16 @@ def store_of(config: NodeConfig, wake: Wake) -> ZooKeeperStore:
     )
 
 
-def repo_of(config: NodeConfig) -> Mirror:
-    """This node's mirror."""
+def repo_of(config: NodeConfig) -> PeerMirror:
+    """This node's mirror, fed by the coordinators while the origin is away: they are the servers of the
+    store, and each proves its address by its certificate."""
     source = config.source
-    return Mirror(
+    servers = [server.partition(":")[0] for server in config.zookeeper.servers]
+    others = [server for server in servers if server != config.addresses.cluster]
+    return PeerMirror(
         Path(names.MIRROR),
+        peers=[Peer(name=NodeName(server), address=server) for server in others],
+        credentials=OWN,
         url=source.url,
         branch=source.branch,
         folder=source.path,
