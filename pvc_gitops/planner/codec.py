@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.codec import decode, encode
-from pvc_gitops.model.ids import CommitId, PlanId
+from pvc_gitops.model.export import Export
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Plan, PlanPolicy
-from pvc_gitops.model.values import dataclass
 
 PLAN_FORMAT: Final = "pvc-plan/1"
 INVENTORY_FORMAT: Final = "pvc-inventory/1"
 EXPORT_FORMAT: Final = "pvc-export/1"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """All that a plan is computed from. `files` is the repository as it was read, path to base64; None
-    where it comes from elsewhere, from `commit` of a checkout for example."""
-
-    inventory: Inventory
-    policy: PlanPolicy
-    parent: PlanId | None
-    commit: CommitId | None
-    files: Mapping[str, str] | None = None
-
-    def repository(self) -> Mapping[str, bytes] | None:
-        """Path to bytes. Raises UsageError."""
-        if self.files is None:
-            return None
-        try:
-            return {path: base64.b64decode(text) for path, text in self.files.items()}
-        except ValueError as err:
-            raise UsageError(f"this export's files are cut short: {err}") from err
-
-
-def export_of(
-    inventory: Inventory, policy: PlanPolicy, *, files: Mapping[str, bytes] | None = None
-) -> Export:
-    """What the planner would be given now for the accepted commit."""
-    shown = None
-    if files is not None:
-        shown = {path: base64.b64encode(files[path]).decode() for path in sorted(files)}
-    return Export(
-        inventory=inventory,
-        policy=policy,
-        parent=inventory.target,
-        commit=inventory.accepted,
-        files=shown,
-    )
 
 
 def plan_to_bytes(plan: Plan) -> bytes:
@@ -85,8 +45,12 @@ def export_from_bytes(data: bytes) -> Export:
     plain = _parsed(data, EXPORT_FORMAT)
     if isinstance(plain, dict) and plain.get("format") == INVENTORY_FORMAT:
         inventory = _decoded(Inventory, INVENTORY_FORMAT, plain)
-        version = inventory.planner_version or ""
-        return export_of(inventory, PlanPolicy(planner_version=version))
+        return Export(
+            inventory=inventory,
+            policy=PlanPolicy(planner_version=inventory.planner_version or ""),
+            parent=inventory.target,
+            commit=inventory.accepted,
+        )
     return _decoded(Export, EXPORT_FORMAT, plain)
 
 

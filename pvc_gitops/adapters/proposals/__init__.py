@@ -1,0 +1,121 @@
+"""Proposals of a git server: `Proposals` implements world.ports.Proposals.
+
+Their objects lie in a mirror of their own, so that what nobody reviewed never grows the one that the
+cluster lives on, and can be thrown away. They are read and planned in child processes with limits of
+memory, processor time and patience.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pvc_gitops.adapters.git.mirror import HOME
+from pvc_gitops.adapters.proposals import fetch
+from pvc_gitops.errors import RepoError, WorldError
+from pvc_gitops.model.codec import decode, encode
+from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.preview import Answer, Ask
+
+FETCH_S: Final = 60.0
+FETCH_BYTES_MAX: Final = 64 * 1024 * 1024  # all that is read of one commit may have that
+# Hostile or not, what was proposed and dropped stays among the objects; then all is fetched anew.
+MIRROR_BYTES_MAX: Final = 512 * 1024 * 1024
+# A plan of 10,000 guests needs 3 s and 500 MiB; ten times that is no plan any more.
+PLAN_S: Final = 60.0
+PLAN_CPU_S: Final = 45
+PLAN_MEMORY_BYTES: Final = 1536 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+
+
+class Proposals:
+    """See world.ports.Proposals. Methods may be called from several threads and processes."""
+
+    def __init__(
+        self, path: Path, *, mirror: Path, url: str, folder: str, credential: str | None
+    ) -> None:
+        self._path = path
+        self._mirror = mirror
+        self._url = url
+        self._folder = folder
+        self._credential = credential
+
+    def fetch(
+        self, patterns: Sequence[str], *, only_ours: bool, most: int
+    ) -> Mapping[str, CommitId]:
+        if _size(self._path) > MIRROR_BYTES_MAX:
+            shutil.rmtree(self._path)
+        request = fetch.Request(
+            path=str(self._path),
+            mirror=str(self._mirror),
+            url=self._url,
+            credential=self._credential,
+            patterns=list(patterns),
+            only_ours=only_ours,
+            most=most,
+            bytes_max=FETCH_BYTES_MAX,
+        )
+        # By its path and isolated from this process's environment.
+        said = _run(
+            [sys.executable, "-I", fetch.__file__], json.dumps(encode(request)), limit_s=FETCH_S
+        )
+        answer = json.loads(said)
+        if "error" in answer:
+            raise RepoError("fetch", "proposals", str(answer["error"]), retryable=True)
+        return {ref: CommitId(tip) for ref, tip in sorted(answer["heads"].items())}
+
+    def plan(self, ask: Ask, inputs: bytes) -> Answer:
+        request = {
+            "mirror": str(self._path if ask.head is not None else self._mirror),
+            "folder": self._folder,
+            "ask": json.dumps(encode(ask)),
+            "inputs": inputs.decode(),
+            "cpu_s": PLAN_CPU_S,
+            "memory_bytes": PLAN_MEMORY_BYTES,
+        }
+        command = [sys.executable, "-I", "-m", "pvc_gitops.cli.main", "preview-job"]
+        said = _run(command, json.dumps(request), limit_s=PLAN_S)
+        try:
+            return decode(Answer, json.loads(said))
+        except ValueError as err:
+            raise _failed(f"its answer does not read: {err}") from err
+
+
+def _run(command: Sequence[str], request: str, *, limit_s: float) -> str:
+    """The child's answer. Raises WorldError with the reason where there is none."""
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": HOME, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command,
+            input=request,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise _failed(f"no end within {limit_s:g} s; it was killed") from err
+    if done.returncode < 0:
+        raise _failed(f"it was killed by signal {-done.returncode}: over its limit of time")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it crashed"])[-1]
+        reason = "it asked for more memory than it may have" if "MemoryError" in last else last
+        raise _failed(reason[:300])
+    if len(done.stdout) > ANSWER_BYTES_MAX:
+        raise _failed("its answer is too large")
+    return done.stdout
+
+
+def _failed(reason: str) -> WorldError:
+    return RepoError("plan", "proposal", reason, retryable=False)
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
