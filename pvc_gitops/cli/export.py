@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pvc_gitops.errors import UsageError
+from pvc_gitops.model.values import replace
 
 if TYPE_CHECKING:  # imported when it is needed
     from pvc_gitops.model.export import Export

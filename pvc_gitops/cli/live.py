@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pvc_gitops.adapters.client import Client, connect
 from pvc_gitops.errors import SpecError
+from pvc_gitops.model.export import Export
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.spec import ClusterSpec
 
@@ -31,6 +32,12 @@ def spec_at(repo: Path, rev: str | None) -> ClusterSpec:
     if refused:
         raise SpecError(refused)
     return load(files, commit=commit)
+
+
+def export(host: str | None, repo: Path) -> Export:
+    """What the cluster's planner reads now."""
+    with cluster(host, repo) as client:
+        return client.export(None)
 
 
 def inventory(host: str | None, repo: Path) -> Inventory:

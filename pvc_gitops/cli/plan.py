@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import click
 from pvc_gitops.cli.planning import Wish, planned, setting_of, title
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.checkout import EXIT_BEHIND
+from pvc_gitops.model.values import replace
 
 if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small plan's time
     from pvc_gitops.cli.planning import Planned

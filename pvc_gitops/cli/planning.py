@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pvc_gitops.errors import InvariantViolation, UsageError
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 
 if TYPE_CHECKING:  # imported when they are needed: start-up is most of a small plan's time
     from collections.abc import Mapping

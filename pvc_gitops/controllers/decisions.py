@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pvc_gitops.controllers import blobs, source
 from pvc_gitops.controllers.records import read
@@ -20,6 +19,7 @@ from pvc_gitops.model.ids import CommitId, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import PlanPolicy
 from pvc_gitops.model.records import Accepted
+from pvc_gitops.model.values import replace
 from pvc_gitops.planner.codec import export_from_bytes, export_to_bytes
 from pvc_gitops.planner.planner import POLICY
 from pvc_gitops.planner.rules import judging

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import intents, ledger, quarantine, storage, withhold
+from pvc_gitops.controllers import intents, ledger, previews, quarantine, storage, withhold
 from pvc_gitops.controllers.accept import accept, coordinators
 from pvc_gitops.controllers.beats import read_beats
+from pvc_gitops.controllers.decisions import policy_of
 from pvc_gitops.controllers.ledger import LedgerMemory, Note
 from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
+from pvc_gitops.controllers.previews import PreviewsMemory
 from pvc_gitops.controllers.publish import publish
 from pvc_gitops.controllers.records import put, read, version_of
 from pvc_gitops.controllers.retry import Retry, brake, counted, is_under_way, turn
@@ -33,9 +35,9 @@ from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import Accepted, Formation, StepStatus
 from pvc_gitops.model.spec import Node
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.check import problems
-from pvc_gitops.planner.planner import PLANNER_VERSION, POLICY, plan
+from pvc_gitops.planner.planner import PLANNER_VERSION, plan
 from pvc_gitops.planner.remaining import remaining_differs
 from pvc_gitops.world.ports import Check, Leadership, Op, World
 
@@ -81,6 +83,7 @@ class PlannerMemory:
     told: dict[NodeName, NodeState] = field(default_factory=dict)  # in the journal
     retry: Retry | None = None
     ledger: LedgerMemory = field(default_factory=LedgerMemory)
+    previews: PreviewsMemory = field(default_factory=PreviewsMemory)
     complaint: str = ""  # said once
     warned: frozenset[IntentId] = frozenset()  # of whose end was told beforehand
     quarantine_told: str = ""
@@ -217,7 +220,22 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         pace=read(store, paths.PACE, Pace) or Pace(),
         withheld=read(store, paths.WITHHELD, Withheld),
     )
-    return _plan(world, memory, look, lead, now_s)
+    memory = _plan(world, memory, look, lead, now_s)
+    return replace(memory, previews=_previewed(world, memory, look, lead))
+
+
+def _previewed(
+    world: World, memory: PlannerMemory, look: _Look, lead: Leadership
+) -> PreviewsMemory:
+    """Proposals are planned while nothing of the plan in force is under way: they then show what they
+    would change, and nothing else."""
+    observed = look.observed
+    is_quiet = (
+        observed.target is not None
+        and observed.target.commit == observed.inventory.accepted
+        and not is_under_way(observed.plan, observed.results)
+    )
+    return previews.tick(world, lead, memory.previews, observed.inventory, is_quiet=is_quiet)
 
 
 def _due_with(memory: PlannerMemory, inv: Inventory, world: World, now_s: float) -> PlannerMemory:
@@ -323,7 +341,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         spec = quarantine.planned_spec(world.repo, look.aside, inv.accepted)
     except (RepoError, SpecError) as error:
         return _complain(world, memory, f"the accepted commit cannot be read here: {error}")
-    new = plan(spec, inv, POLICY, None if target is None else target.plan)
+    policy = policy_of(world, inv.accepted)
+    new = plan(spec, inv, policy, None if target is None else target.plan)
     memory = replace(memory, considered=essence, states=states)
     wrong = problems(new, inv)
     if wrong:
@@ -354,7 +373,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         look.pace, new, wall_s, is_wanted=bool(words) or not same_wish, retry=memory.retry
     )
     also, notes = _with_publishing(world, look, pace, used, new.id)
-    publish(world, new, target, inv, lead, also=also, notes=notes)
+    publish(world, new, target, inv, lead, policy=policy, also=also, notes=notes)
     return replace(memory, plan=new, considered=None, complaint="", is_woken=True)
 
 

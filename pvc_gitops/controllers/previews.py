@@ -8,7 +8,7 @@ this process, and nothing that goes wrong here keeps the planner from its work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 from pvc_gitops.controllers.decisions import inputs_now
@@ -20,7 +20,7 @@ from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.preview import Answer, Ask, Outcome, Preview
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.codec import export_to_bytes
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import Create, Delete, Leadership, World

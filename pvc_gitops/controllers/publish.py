@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pvc_gitops.controllers import blobs, ledger, slices
+from pvc_gitops.controllers import blobs, decisions, ledger, slices
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put, read_all
 from pvc_gitops.model import paths
+from pvc_gitops.model.export import Export
 from pvc_gitops.model.ids import Generation, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import EntryKind
-from pvc_gitops.model.plan import Plan
+from pvc_gitops.model.plan import Plan, PlanPolicy
 from pvc_gitops.model.records import Claim, Target
 from pvc_gitops.world.ports import Delete, Leadership, Op, World
 
@@ -27,19 +28,25 @@ def publish(
     inv: Inventory,
     lead: Leadership,
     *,
+    policy: PlanPolicy,
     also: Sequence[Op] = (),
     notes: Sequence[Note] = (),
 ) -> None:
-    """Write the plan, then make it the target, with whatever changes in the same moment.
+    """Write the plan and what it was computed from, then make it the target, with whatever changes in
+    the same moment.
 
     Raises StoreConflict where another leader was first, or something in `also` does not hold.
     """
     store = world.store
     assert inv.accepted is not None
     generation = Generation(1 if target is None else target.generation + 1)
+    inputs = Export(inventory=inv, policy=policy, parent=new.parent, commit=inv.accepted)
     ops = [
         op
-        for op in slices.creates(new, formation=inv.formation, generation=generation)
+        for op in (
+            *slices.creates(new, formation=inv.formation, generation=generation),
+            *decisions.creates(new.id, inputs),
+        )
         # A leader before us may have been killed while it wrote the very same plan.
         if store.read(op.path) is None
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Change, Plan, PlanPolicy
 from pvc_gitops.model.spec import ClusterSpec
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.inventory import empty
 from pvc_gitops.planner.planner import PLANNER_VERSION, POLICY, plan
 from pvc_gitops.planner.replay import applied_after

@@ -8,10 +8,12 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.codec import decode
+from pvc_gitops.model.export import Export
 from pvc_gitops.model.ids import Address, CommitId, PlanId
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
+from pvc_gitops.model.preview import Answer, Preview
 from pvc_gitops.model.records import SourceSeen, StepResult, Target
 from pvc_gitops.world.protocol import (
     LINE_BYTES_MAX,
@@ -84,6 +86,23 @@ class Client:
         asked = {"limit": limit, "since_s": since_s, "until_s": until_s, "address": address}
         found = self._ask("history", **{k: v for k, v in asked.items() if v is not None})
         return tuple(self._decode(Entry, value) for value in reversed(found))
+
+    def export(self, plan: str | None) -> Export:
+        """What the planner reads now, or what that plan was computed from."""
+        asked = {} if plan is None else {"plan": plan}
+        return self._decode(Export, self._ask("export", **asked))
+
+    def preview(self, files: Mapping[str, str]) -> Answer:
+        """What these files, path to base64, would do: by the cluster's own planner."""
+        return self._decode(Answer, self._ask("preview", files=files))
+
+    def previews(self) -> tuple[Preview, ...]:
+        """Of all proposals, without texts, by ref."""
+        return tuple(self._decode(Preview, value) for value in self._ask("previews"))
+
+    def preview_of(self, ref: str) -> Preview:
+        """Of one, whole."""
+        return self._decode(Preview, self._ask("previews", ref=ref))
 
     def look_at_git(self) -> SourceSeen:
         """Fetch now; answered after the fetch."""
