@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
+from pvc_gitops.model.preview import Answer, Ask
+from pvc_gitops.model.source import Source
 from pvc_gitops.model.spec import Bmc
 from pvc_gitops.model.trust import Signature, SignerKey
 from pvc_gitops.model.values import dataclass
@@ -508,6 +510,23 @@ class JobState:
 class Jobs(Protocol):
     """Work that may take long, off the deciding thread. Keys are chosen by the caller."""
 
+class Proposals(Protocol):
+    """What others would like to have merged. Nothing of it is read in this process: both methods are
+    done by children with limits."""
+
+    def fetch(
+        self, patterns: Sequence[str], *, only_ours: bool, most: int
+    ) -> Mapping[str, CommitId]:
+        """The heads of the refs that match, at most `most`, by ref. `only_ours` leaves out pull requests
+        whose head is no branch of this repository. Raises RepoError."""
+        ...
+
+    def plan(self, ask: Ask, inputs: bytes) -> Answer:
+        """Plan one as if it were merged. `inputs`: an export. Raises WorldError: over a limit of time or
+        memory, or it crashed."""
+        ...
+
+
     def start(self, key: str, work: Callable[[Callable[[float], None]], Any]) -> None:
         """Run `work(progress)`; no-op if a job of the key is known."""
         ...
@@ -613,3 +632,4 @@ class World:
     archive: Archive
     machines: Machines
     logins: Logins
+    proposals: Proposals
