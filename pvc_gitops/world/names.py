@@ -12,6 +12,7 @@ FOUNDED: Final = (
 )
 NODE_CONFIG: Final = "/etc/pvc/node.toml"
 MIRROR: Final = "/var/lib/pvc/mirror.git"
+PROPOSALS: Final = "/var/lib/pvc/proposals.git"
 NOTES: Final = "/var/lib/pvc/notes"
 BMC_PASSWORDS: Final = "/var/lib/pvc/bmc"
 LEDGER: Final = "/var/lib/pvc/ledger"
