@@ -23,6 +23,7 @@ from pvc_gitops.adapters.libvirt.xml import CephAccess
 from pvc_gitops.adapters.logins import KeyFile
 from pvc_gitops.adapters.netlink.links import NetlinkLinks
 from pvc_gitops.adapters.zk import ZooKeeperStore
+from pvc_gitops.adapters.proposals import Proposals
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Identity, World
@@ -87,13 +88,17 @@ def repo_of(config: NodeConfig) -> PeerMirror:
         url=source.url,
         branch=source.branch,
         folder=source.path,
-        credential=None
-        if source.credential_file is None
-        else source.credential_file.read_text(encoding="utf-8"),
+        credential=_credential(config),
     )
 
 
 def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
+def _credential(config: NodeConfig) -> str | None:
+    """What the git server is shown."""
+    file = config.source.credential_file
+    return None if file is None else file.read_text(encoding="utf-8")
+
+
     """Everything else. Raises WorldError where this node is not as formation left it."""
     is_coordinator = config.node.role == "coordinator"
     client = CEPH_ADMIN if is_coordinator else f"client.{config.ceph.client}"
@@ -122,6 +127,13 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         images=RbdImages(ceph),
         repo=repo_of(config),
         jobs=ThreadJobs(wake.changed),
+        proposals=Proposals(
+            Path(names.PROPOSALS),
+            mirror=Path(names.MIRROR),
+            url=config.source.url,
+            folder=config.source.path,
+            credential=_credential(config),
+        ),
         journal=system.LineJournal(),
         notes=system.FileNotes(Path(names.NOTES)),
         archive=FileArchive(Path(names.LEDGER)),
