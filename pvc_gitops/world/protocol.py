@@ -25,6 +25,18 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
     applied      {address}              {applied, placement, claim, result}: any may be null
     history      {limit, since_s, until_s, address}: all may be left out
                                         [Entry], the newest first
+    export       {plan}: may be left out  Export: what is planned from now, or that plan was
+    preview      {files: {path: base64}}  Answer: what they would do, by this node's own planner
+    previews     {ref}: may be left out [Preview] without texts, or one whole
+    intents      {}                     [Intent], the oldest first
+    intent       {kind, subject, reason, for_s, data}
+                                        Intent; for_s is seconds or null, data is text by key
+    end-intent   {id, reason}           Intent, as it was
+    rollback     {commit, reason, effect}
+                                        Rollback; without `effect` nothing is done, with the effect of
+                                        that answer's plan the commit is put in force. commit "": the
+                                        last one before the one in force that was carried out whole
+    release      {commit, reason}       Quarantined, which it was
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
     follow       {commit, timeout_s}    events {plan, step, status, ...} until that commit is applied, a
                                         step failed for good, or the time is over; {outcome, plan}
