@@ -41,6 +41,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "history",
             "What happened: commits, plans, steps, intents; and what stood at a time.",
         ),
+        "preview": ("preview", "preview", "What open branches and pull requests would do."),
+        "test": ("test", "test", "Run the repository's own tests on what a change would do."),
         "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
         "simulate": (
             "simulate",
@@ -53,6 +55,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "The example cluster in memory, with a prompt. No root, 2 seconds.",
         ),
         "lab": ("lab", "lab", "A real three-node cluster in containers on this machine."),
+        "preview-job": ("preview_job", "preview_job", "Plan one proposal, as a child of a node."),
         "agent-stdio": (
             "agent_stdio",
             "agent_stdio",
@@ -60,7 +63,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         ),
     }
 )
-HIDDEN: Final = frozenset({"agent-stdio"})  # what ssh runs, not people
+HIDDEN: Final = frozenset({"agent-stdio", "preview-job"})  # what programs run, not people
 BROKEN_PIPE: Final = 128 + 13  # what a shell reports for SIGPIPE
 
 
