@@ -11,7 +11,7 @@ from pvc_gitops.controllers import agent, ha, plan
 from pvc_gitops.formation.first_records import first_records
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
-from pvc_gitops.model.ids import NodeName, address, derived_uuid
+from pvc_gitops.model.ids import CommitId, NodeName, address, derived_uuid
 from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.records import Accepted, PlacementRecord
 from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
@@ -32,6 +32,7 @@ from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.machines import Bmcs, MachinesPort
 from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
+from pvc_gitops.sim.proposals import ProposalsPort
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
 from pvc_gitops.spec.load import load
 from pvc_gitops.world.ports import Identity, Json, Op, Quorum, Stamped, World
@@ -123,6 +124,7 @@ class SimCluster:
         self.tree = Tree()
         self.origin = Origin()
         self.events: list[dict[str, Any]] = []
+        self.proposals: dict[str, CommitId] = {}  # branches beside the tracked one, by ref
         self.spec = load(files, commit=self.origin.push(files, subject))
         self.ceph = Ceph(
             kernel=self.kernel,
@@ -250,6 +252,7 @@ class SimCluster:
                 self.origin, node.mirror, process, lambda: node.is_up and node.has_network
             ),
             jobs=process.jobs,
+            proposals=ProposalsPort(self.origin, self.proposals, process),
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
             archive=ArchivePort(node.archive, process),
