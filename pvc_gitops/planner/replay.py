@@ -21,10 +21,15 @@ from pvc_gitops.model.inventory import (
     NodeFacts,
     PoolFacts,
     TrashFacts,
+    UnmanagedDisk,
+    UnmanagedGuest,
+    UnmanagedNic,
 )
 from pvc_gitops.model.plan import Operation, Plan, Step
 from pvc_gitops.model.records import Applied, GuestPhase, PlacementRecord, Wanted
+from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.planner.diff import RESTARTING, shown
+from pvc_gitops.planner.steps.restarts import part_of
 
 
 class _World:
@@ -35,6 +40,7 @@ class _World:
         self.applied: dict[Address, Applied] = dict(inventory.applied)
         self.placements = dict(inventory.placements)
         self.networks = {name: dict(n.networks) for name, n in inventory.nodes.items()}
+        self.unmanaged = {name: list(n.unmanaged) for name, n in inventory.nodes.items()}
         self.guests = {name: dict(n.guests) for name, n in inventory.nodes.items()}
         assert inventory.storage is not None
         self.storage = inventory.storage
@@ -44,7 +50,12 @@ class _World:
 
     def frozen(self) -> Inventory:
         nodes: dict[NodeName, NodeFacts] = {
-            name: replace(facts, networks=self.networks[name], guests=self.guests[name])
+            name: replace(
+                facts,
+                networks=self.networks[name],
+                guests=self.guests[name],
+                unmanaged=tuple(self.unmanaged[name]),
+            )
             for name, facts in self.inventory.nodes.items()
         }
         return replace(
@@ -67,6 +78,10 @@ def applied_after(
     """The inventory after the steps (all of the plan's, if not said), each done as it promises."""
     world = _World(inventory)
     for step in plan.steps if steps is None else steps:
+        if step.operation is Operation.RECORD_MOVE:
+            _moved(world, step)
+        elif step.operation in (Operation.VM_ADOPT, Operation.VM_FORGET):
+            _ownership(world, step)
         _storage(world, step)
         _guests(world, plan, step)
         _networks(world, step)
@@ -75,11 +90,79 @@ def applied_after(
 
 
 def _record(world: _World, plan: Plan, step: Step) -> None:
-    if step.operation is Operation.RECORD_DROP:
+    name = VmName(step.address.partition("/")[2])
+    if step.operation in (Operation.RECORD_DROP, Operation.RECORD_KEEP, Operation.VM_FORGET):
         world.applied.pop(step.address, None)
-        world.placements.pop(VmName(step.address.partition("/")[2]), None)
-    elif step.record is not None:
+        if step.address.startswith(f"{Kind.VM}/"):
+            world.placements.pop(name, None)
+    if step.record is not None:
         world.applied[step.address] = replace(step.record, plan=plan.id)
+
+
+def _moved(world: _World, step: Step) -> None:
+    """The record goes, its guest runs on under libvirt's old name, marked with the new record."""
+    old, record = Address(str(step.inputs["from"])), step.record
+    assert record is not None
+    del world.applied[old]
+    before, after = VmName(old.partition("/")[2]), VmName(record.name)
+    if record.kind is Kind.NETWORK:
+        for networks in world.networks.values():
+            networks.pop(before, None)
+    if record.kind is not Kind.VM:
+        return
+    if before in world.placements:
+        world.placements[after] = world.placements.pop(before)
+    for guests in world.guests.values():
+        if before in guests:
+            facts = guests.pop(before)
+            bears = "" if facts.bears == after else facts.bears or before
+            guests[after] = replace(facts, digest=record.digest, bears=bears)
+
+
+def _ownership(world: _World, step: Step) -> None:
+    """A running guest gets our mark, or loses it."""
+    uuid = str(step.inputs["uuid"])
+    name, guests = VmName(step.address.partition("/")[2]), world.guests[step.node]
+    unmanaged = world.unmanaged[step.node]
+    if step.operation is Operation.VM_FORGET:
+        facts = guests.pop(name, None)
+        if facts is not None:
+            before = world.applied[step.address]
+            unmanaged.append(_described(before, facts))
+        return
+    world.unmanaged[step.node] = [each for each in unmanaged if each.uuid != uuid]
+    assert step.record is not None
+    guests[name] = GuestFacts(state=GuestState.RUNNING, uuid=uuid, digest=step.record.digest)
+    world.placements[name] = PlacementRecord(
+        owner=step.node,
+        incoming=None,
+        incarnation=world.inventory.nodes[step.node].incarnation,
+        starts=0,
+        state=GuestPhase.RUNNING,
+        why="",
+        since_s=world.inventory.now_s,
+    )
+
+
+def _described(record: Applied, facts: GuestFacts) -> UnmanagedGuest:
+    vm = VirtualMachine.from_spec(record.name, record.spec)
+    return UnmanagedGuest(
+        name=facts.bears or record.name,
+        uuid=facts.uuid,
+        vcpus=vm.vcpus,
+        memory_mib=vm.memory_mib,
+        disks=tuple(
+            UnmanagedDisk(
+                name=name, pool=PoolName(ref.pool), image=ref.image, bus=vm.disks[name].bus
+            )
+            for name, ref in sorted(record.disks.items())
+        ),
+        nics=tuple(
+            UnmanagedNic(mac=lease.mac, bridge="", model=vm.nics[name].model)
+            for name, lease in sorted(record.nics.items())
+        ),
+        hindrance="",
+    )
 
 
 def _storage(world: _World, step: Step) -> None:
@@ -112,6 +195,9 @@ def _storage(world: _World, step: Step) -> None:
             until_s = world.inventory.now_s + inputs["keep_s"]
             entry = TrashFacts(id=f"id-{inputs['image']}", name=inputs["image"], until_s=until_s)
             world.trash.setdefault(pool, []).append(entry)
+        case Operation.DISK_PURGE:
+            entries = world.trash[pool]
+            world.trash[pool] = [entry for entry in entries if entry.id != inputs["trash_id"]]
         case Operation.DISK_RESTORE:
             entries = world.trash[pool]
             world.trash[pool] = [entry for entry in entries if entry.id != inputs["trash_id"]]
@@ -121,8 +207,9 @@ def _storage(world: _World, step: Step) -> None:
 
 
 def _guests(world: _World, plan: Plan, step: Step) -> None:
-    if step.address.partition("/")[0] != Kind.VM or step.record is None:
+    if step.operation not in (Operation.VM_PUT, Operation.VM_STOP, Operation.VM_RETIRE):
         return
+    assert step.record is not None
     name, record = VmName(step.record.name), step.record
     guests = world.guests[step.node]
     runs, before = record.wanted is Wanted.RUNNING, world.placements.get(name)
@@ -134,7 +221,11 @@ def _guests(world: _World, plan: Plan, step: Step) -> None:
     else:
         starts += name not in guests
         guests[name] = GuestFacts(
-            state=GuestState.RUNNING, uuid=record.uuid, digest=record.digest, starts=starts
+            state=GuestState.RUNNING,
+            uuid=record.uuid,
+            digest=record.digest,
+            starts=starts,
+            bears=guests[name].bears if name in guests else "",
         )
     if step.operation is Operation.VM_PUT:
         world.placements[name] = PlacementRecord(
@@ -153,7 +244,7 @@ def _waiting(plan: Plan, step: Step, facts: GuestFacts) -> tuple[Deviation, ...]
     found = {each.part: each for each in facts.deviations}
     for change in next(c.fields for c in plan.changes if c.address == step.address):
         if change.disposition in RESTARTING:
-            part = change.path.removeprefix("cpu.")
+            part = part_of(change.path)
             live = found[part].live if part in found else shown(change.before)
             found[part] = Deviation(
                 part=part,

@@ -72,6 +72,8 @@ def permission(context: Context, doc: Document) -> Permission:
     asker = is_asked(context, doc)
     if asker is not None:
         return Permission(is_given=True, text=f"asked for by {asker}", by=asker)
+    if doc.address in context.calm:
+        return _refused("waits for the word on so many at once")
     vm = context.vm(doc.name, doc.spec)
     if doc.spec["run_state"] != "running":
         # Whether a manual guest runs is its operator's word: git does not restart it either.
@@ -79,7 +81,8 @@ def permission(context: Context, doc: Document) -> Permission:
     if vm.reboot_for_changes == "never":
         return _refused("waits until somebody restarts it")
     opening = context.opening(vm.window if vm.reboot_for_changes == "window" else None)
-    return Permission(is_given=opening.is_open, text=opening.text, by="")
+    text = opening.text if opening.is_open else f"waits for {opening.text}"
+    return Permission(is_given=opening.is_open, text=text, by="")
 
 
 def _refused(text: str) -> Permission:
@@ -93,10 +96,18 @@ def what(changes: Iterable[FieldChange], waiting: Iterable[Deviation]) -> str:
         found[each.part] = f"{each.part} {each.live} -> {each.applied}"
     for change in changes:
         if change.disposition in RESTARTING:
-            part = change.path.removeprefix("cpu.")
+            part = part_of(change.path)
             before = found.get(part, "").rpartition(" -> ")[0] or f"{part} {shown(change.before)}"
             found[part] = f"{before} -> {shown(change.after)}"
     return ", ".join(text for _, text in sorted(found.items()))
+
+
+def part_of(path: str) -> str:
+    """`disk root bus` of `disks.root.bus`: as nodes call it."""
+    words = path.removeprefix("cpu.").split(".")
+    if words[0] in ("disks", "nics"):
+        words[0] = words[0][:-1]
+    return " ".join(words)
 
 
 def report(

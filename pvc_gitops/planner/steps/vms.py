@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
 from pvc_gitops.model.fields import Disposition
-from pvc_gitops.model.ids import Address, NodeName, VmName, address
-from pvc_gitops.model.inventory import GuestState
+from pvc_gitops.model.ids import NodeName, VmName, address
+from pvc_gitops.model.inventory import Deviation, GuestState
 from pvc_gitops.model.plan import (
     Action,
     Cause,
@@ -26,10 +26,18 @@ from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, Difference, Held, field_changes, shown
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
-from pvc_gitops.planner.operations import COSTS
-from pvc_gitops.planner.records import record_of, references
+from pvc_gitops.planner.records import references
+from pvc_gitops.planner.steps import restarts
 from pvc_gitops.planner.steps.common import created, is_same, keep, report_lost, settle, updated
-from pvc_gitops.planner.steps.disks import disk_address, making, rbd_name, trashed, youngest_life
+from pvc_gitops.planner.steps.data import may_be_made, own_disks
+from pvc_gitops.planner.steps.disks import (
+    disk_address,
+    make_disks,
+    trash_stale,
+    trashed,
+    youngest_life,
+)
+from pvc_gitops.planner.steps.vm_record import guest_record, power_held, takes_anothers
 from pvc_gitops.scheduler.capacity import guest_mib
 
 _NO_PLACE: Final = Cause(code="no-place", text="it was applied and has no place", place=None)
@@ -47,7 +55,6 @@ _DEMANDS: Final[tuple[FieldPath, ...]] = (
     ("placement", "strict"),
     ("placement", "groups"),
 )
-RESTART_S: Final = COSTS[Operation.VM_STOP].estimate_s + COSTS[Operation.VM_PUT].estimate_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +75,9 @@ def new_record(
 ) -> Applied | None:
     """The record of a guest that has none, or that is declared again while it is being removed.
     None: something it needs is missing, and the report says what."""
-    applied = context.applied(doc.address)
+    applied = context.applied(doc.address) or context.kept.get(doc.address)
     disks = [disk_address(doc.name, name) for name in sorted(doc.spec["disks"])]
-    prefix = f"{Kind.VM}.{doc.name}."
-    life = youngest_life(context, prefix, disks) if applied is None else applied.incarnation
+    life = youngest_life(context, doc.address, disks) if applied is None else applied.incarnation
     missing = draft.missing(references(Kind.VM, doc.spec))
     if missing:
         draft.waiting(
@@ -82,19 +88,20 @@ def new_record(
             doc.place(()),
         )
         return None
-    record = _record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
-    return None if _takes_anothers(context, draft, doc, record) else record
+    record = guest_record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
+    if takes_anothers(context, draft, doc, record):
+        return None
+    return record if may_be_made(context, draft, doc, record) else None
 
 
 def create(
     context: Context, draft: Draft, doc: Document, record: Applied, choice: PlacementChoice
 ) -> None:
     """Disks, then the record; the node's agent starts the guest."""
-    applied = context.applied(doc.address)
-    pre = "" if applied is None else applied.digest
+    applied, pre = context.applied(doc.address), context.digest(doc.address)
     draft.placement.append(choice)
     draft.places[choice.vm] = choice.node
-    made, operations = _make_disks(context, draft, record, choice.node, pre=pre)
+    made, operations = make_disks(context, draft, record, choice.node, pre=pre)
     _put(context, draft, record, choice.node, pre=pre, needs=made, is_deferred=False)
     if applied is not None and applied.phase is Phase.PRESENT:
         created(draft, doc, record, Action.UPDATE, _NO_PLACE)
@@ -144,8 +151,8 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
     """The fewest steps from the applied record to the wanted one."""
     doc, applied, found, node = guest.doc, guest.applied, guest.found, guest.node
     life = applied.incarnation
-    record = _record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
-    if _takes_anothers(context, draft, doc, record):
+    record = guest_record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
+    if takes_anothers(context, draft, doc, record):
         keep(draft, applied)
         return
     under_way = context.is_under_way(f"{Operation.VM_PUT} {doc.address}")
@@ -154,12 +161,14 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         report_lost(draft, doc, next(r for r in lost if trashed(context, r) is None))
         keep(draft, applied)
         return
-    if is_same(applied, record) and not under_way and not lost:
+    restart = _restart(context, guest, record)
+    if is_same(applied, record) and not under_way and not lost and not restart.is_now:
         keep(draft, applied)
-        if _has_pending_restart(context, applied):
-            _report_restart(draft, doc, "it runs with what it had before its last change")
-        elif node in context.online and _trash_stale(
-            context, draft, applied, node, pre=applied.digest, needs=[]
+        _report_waiting(context, draft, guest, restart, applied.pending_since_s)
+        if (
+            node in context.online
+            and not _is_plugging(context, applied)
+            and trash_stale(context, draft, applied, node, pre=applied.digest, needs=[])
         ):
             updated(draft, doc, applied, applied, found, because=(_LEFT_OVER,))
         return
@@ -167,16 +176,16 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         draft.waiting(doc.address, "node-not-online", f"changes when {node} is back", "pvc status")
         keep(draft, applied)
         return
+    since_s = None
+    if restart.is_deferred:
+        known_s = applied.pending_since_s if restart.waiting else None
+        since_s = context.inventory.now_s if known_s is None else known_s
+    record = replace(record, pending_since_s=since_s)
+    downtime_s = restart_s(draft) if restart.is_now else 0.0
     pre, of = applied.digest, doc.address
-    made, _ = _make_disks(context, draft, record, node, pre=pre, old=applied)
-    needs_restart = any(change.disposition in RESTARTING for change in found.changes)
-    stays_up = is_running(context, applied) and record.wanted is Wanted.RUNNING
-    # Whether a manual guest runs is its operator's word: git does not restart it either.
-    is_allowed = doc.spec["reboot_for_changes"] != "never" and doc.spec["run_state"] == "running"
-    is_deferred = needs_restart and stays_up and not is_allowed
-    restarts = needs_restart and stays_up and not is_deferred
+    made, _ = make_disks(context, draft, record, node, pre=pre, old=applied)
     needs = list(made)
-    if restarts or context.is_under_way(f"{Operation.VM_STOP} {of}"):
+    if restart.is_now or context.is_under_way(f"{Operation.VM_STOP} {of}"):
         stopped = replace(applied, wanted=Wanted.STOPPED)
         needs.append(
             draft.step(
@@ -188,29 +197,75 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
                 record=stopped,
                 inputs={"stop_timeout_s": _stop_timeout_s(context, doc)},
                 extra_s=_stop_timeout_s(context, doc),
-                downtime_s=RESTART_S if restarts else 0.0,
+                downtime_s=downtime_s,
             )
         )
     more_mib = load_mib(context.vm(doc.name, record.spec))
     more_mib -= load_mib(context.vm(doc.name, applied.spec))
     if more_mib > 0:
         needs += draft.retiring.get(node, [])
-    put = _put(context, draft, record, node, pre=pre, needs=needs, is_deferred=is_deferred)
+    put = _put(context, draft, record, node, pre=pre, needs=needs, is_deferred=restart.is_deferred)
     if more_mib < 0:
         draft.retiring.setdefault(node, []).append(put)
-    if is_deferred:
-        _report_restart(draft, doc, "it keeps what it has until it is stopped and started")
-    else:
-        _trash_stale(context, draft, record, node, pre=record.digest, needs=[put])
-    updated(
-        draft,
-        doc,
-        applied,
-        record,
-        found,
-        because=(_LOST,) if lost else _more_causes(applied, record, found),
-        downtime_s=RESTART_S if restarts else 0.0,
+    _report_waiting(context, draft, guest, restart, since_s)
+    trash_stale(context, draft, record, node, pre=record.digest, needs=[put])
+    because = (_LOST,) if lost else _more_causes(context, applied, record, found)
+    if restart.is_now and not found.changes:
+        because = (_restarted(restart),)
+    updated(draft, doc, applied, record, found, because=because, downtime_s=downtime_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Restart:
+    """What a running guest needs a restart for, and whether it gets one in this plan."""
+
+    waiting: tuple[Deviation, ...]  # from before this plan
+    given: restarts.Permission
+    is_now: bool
+    is_deferred: bool
+
+
+def _restart(context: Context, guest: Existing, record: Applied) -> _Restart:
+    applied = guest.applied
+    stays_up = is_running(context, applied) and record.wanted is Wanted.RUNNING
+    waiting = restarts.pending(context, applied) if stays_up else ()
+    needs_one = any(change.disposition in RESTARTING for change in guest.found.changes)
+    given = restarts.permission(context, guest.doc)
+    wants_one = stays_up and (needs_one or bool(waiting))
+    return _Restart(
+        waiting=waiting,
+        given=given,
+        is_now=given.is_given and (wants_one or (stays_up and bool(given.by))),
+        is_deferred=wants_one and not given.is_given,
     )
+
+
+def _restarted(restart: _Restart) -> Cause:
+    """Why a guest is restarted whose document says nothing new."""
+    told = restarts.what((), restart.waiting)
+    text = f"restart, {restart.given.text}" if restart.given.by else f"restart for {told}"
+    return Cause(code="restart", text=text, place=None)
+
+
+def _report_waiting(
+    context: Context, draft: Draft, guest: Existing, restart: _Restart, since_s: int | None
+) -> None:
+    if restart.is_deferred:
+        told = restarts.what(guest.found.changes, restart.waiting)
+        restarts.report(context, draft, guest.doc, told=told, given=restart.given, since_s=since_s)
+
+
+def _is_plugging(context: Context, applied: Applied) -> bool:
+    """Is its node still plugging devices in or out, so that a disk that is not on record may be open?"""
+    facts = context.guest(VmName(applied.name))
+    if facts is None or facts.digest == applied.digest:
+        return False
+    return not facts.deviations or any(not each.needs_restart for each in facts.deviations)
+
+
+def restart_s(draft: Draft) -> float:
+    """How long a guest is down that is stopped and started."""
+    return draft.estimate_s(Operation.VM_STOP) + draft.estimate_s(Operation.VM_PUT)
 
 
 def lost_disks(context: Context, applied: Applied, record: Applied) -> list[DiskRef]:
@@ -276,142 +331,15 @@ def retire(context: Context, draft: Draft, applied: Applied) -> str:
         )
         draft.retiring.setdefault(node, []).append(first)
     nothing_kept = replace(applied, disks={})
-    trashed = _trash_stale(context, draft, nothing_kept, node, pre=digest, needs=[first])
-    return draft.step(Operation.RECORD_DROP, of, node, needs=[first, *trashed], pre=digest)
+    trashed = trash_stale(context, draft, nothing_kept, node, pre=digest, needs=[first])
+    needs = [first, *trashed]
+    if not own_disks(applied):
+        return draft.step(Operation.RECORD_DROP, of, node, needs=needs, pre=digest)
+    record = replace(applied, phase=Phase.TRASHED, wanted=Wanted.STOPPED)
+    return draft.step(Operation.RECORD_KEEP, of, node, needs=needs, pre=digest, record=record)
 
 
 # --- parts -----------------------------------------------------------------------------------------
-
-
-def _record(
-    context: Context,
-    draft: Draft,
-    allocator: Allocator,
-    doc: Document,
-    applied: Applied | None,
-    *,
-    spec: Mapping[str, object],
-    life: int,
-) -> Applied:
-    vm = context.vm(doc.name, spec)
-    # A lease once given is kept: by the record, or by the plan in force that is about to write it.
-    kept = dict(context.inventory.leases.get(VmName(doc.name), {}))
-    before = {name: nic.network for name, nic in vm.nics.items() if name in kept}
-    if applied is not None:
-        kept |= applied.nics
-        before |= {name: nic["network"] for name, nic in applied.spec["nics"].items()}
-    nics, exhausted = allocator.leases(doc.address, vm.nics, kept, before)
-    for name in exhausted:
-        draft.blocked(
-            doc.address,
-            "no-address",
-            f"no address is left for {name} in the dhcp range of {vm.nics[name].network}",
-            f"widen ipv4.dhcp in networks/{vm.nics[name].network}.yaml",
-            doc.place(("nics", name)),
-        )
-    disks: dict[str, DiskRef] = {}
-    for name, disk in sorted(vm.disks.items()):
-        if disk.volume is not None:
-            disks[name] = draft.after[address(Kind.VOLUME, disk.volume)].disks["data"]
-        elif (
-            applied is not None and name in applied.disks and applied.disks[name].pool == disk.pool
-        ):
-            disks[name] = replace(applied.disks[name], size_mib=disk.size_mib or 0)
-        else:
-            of = disk_address(doc.name, name)
-            rbd = rbd_name(context.inventory.cluster_id, of, life)
-            disks[name] = DiskRef(pool=disk.pool or "", image=rbd, size_mib=disk.size_mib or 0)
-    base = record_of(
-        doc,
-        commit=context.spec.commit,
-        cluster_id=context.inventory.cluster_id,
-        spec=spec,
-        incarnation=life,
-    )
-    return replace(base, wanted=_wanted(vm, applied), nics=nics, disks=disks)
-
-
-def _takes_anothers(context: Context, draft: Draft, doc: Document, record: Applied) -> bool:
-    """Whether a declared MAC or address is another guest's now. Says so. One whose file is gone gives
-    it back by itself."""
-    for name, lease in sorted(record.nics.items()):
-        network = record.spec["nics"][name]["network"]
-        held = context.holder(network, lease, other_than=doc.address)
-        if held is None:
-            continue
-        of, what = held
-        if of in context.spec.documents:
-            draft.blocked(
-                doc.address,
-                "address-taken",
-                f"{what} of its nic {name} is {of}'s",
-                f"declare another one, or first give {of} another one in a commit of its own",
-                doc.place(("nics", name)),
-            )
-        else:
-            text = f"waits until {of}, which has {what}, is gone"
-            draft.waiting(
-                doc.address, "address-held", text, "pvc status", doc.place(("nics", name))
-            )
-        return True
-    return False
-
-
-def _wanted(vm: VirtualMachine, applied: Applied | None) -> Wanted:
-    match vm.run_state:
-        case RunState.RUNNING:
-            return Wanted.RUNNING
-        case RunState.STOPPED | RunState.DISABLED:
-            return Wanted.STOPPED
-        case RunState.MANUAL:  # git does not say; a new guest waits for somebody to start it
-            return Wanted.STOPPED if applied is None or applied.wanted is None else applied.wanted
-
-
-def _make_disks(
-    context: Context,
-    draft: Draft,
-    record: Applied,
-    node: NodeName,
-    *,
-    pre: str,
-    old: Applied | None = None,
-) -> tuple[list[str], set[Operation]]:
-    """Steps for the guest's own disks that are not there or too small."""
-    made: list[str] = []
-    operations: set[Operation] = set()
-    spec = record.spec["disks"]
-    for name, ref in sorted(record.disks.items()):
-        if spec[name].get("volume") is not None:
-            continue
-        of = disk_address(record.name, name)
-        before = None if old is None else old.disks.get(name)
-        needs: list[str] = []
-        if before is not None and before.image == ref.image and not context.is_lost(before):
-            if before.size_mib == ref.size_mib or _is_made(context, of, ref):
-                continue
-            operation = Operation.DISK_GROW
-            inputs = {"pool": ref.pool, "image": ref.image, "size_mib": ref.size_mib}
-        elif _is_made(context, of, ref):
-            continue
-        else:
-            image = spec[name].get("image")
-            of_image = None if image is None else address(Kind.IMAGE, image)
-            operation, inputs = making(context, draft, ref, image=of_image)
-            sources = [address(Kind.POOL, ref.pool), *([of_image] if of_image else [])]
-            needs = draft.lasts(sources)
-        made.append(draft.step(operation, of, node, needs=needs, pre=pre, inputs=inputs))
-        operations.add(operation)
-    return made, operations
-
-
-def _is_made(context: Context, of: Address, ref: DiskRef) -> bool:
-    """Whether the data is there in its size, although the record does not say so: of a guest whose
-    making, growth or removal was interrupted, since removal takes the data first and the record last."""
-    found = context.image(ref.pool, ref.image)
-    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE, Operation.DISK_GROW)
-    if any(context.is_under_way(f"{operation} {of}") for operation in making_it):
-        return False
-    return found is not None and found.size_mib >= ref.size_mib
 
 
 def _put(
@@ -449,49 +377,10 @@ def _put(
     )
 
 
-def _trash_stale(
-    context: Context,
-    draft: Draft,
-    record: Applied,
-    node: NodeName,
-    *,
-    pre: str,
-    needs: list[str | None],
-) -> list[str]:
-    """Data of this guest that its record does not name goes to the trash, by what is seen in the
-    pools: so a plan made in the middle of an apply still holds what is left."""
-    named = {(ref.pool, ref.image) for ref in record.disks.values()}
-    stale = [
-        found
-        for found in context.images_of(f"{Kind.VM}.{record.name}.")
-        if found not in named and context.applied(address(Kind.POOL, found[0])) is not None
-    ]
-    keep_s = int(context.cluster.trash_keep_s)
-    return [
-        draft.step(
-            Operation.DISK_TRASH,
-            disk_address(record.name, image.split(".")[2]),
-            node,
-            needs=needs,
-            pre=pre,
-            inputs={"pool": pool, "image": image, "keep_s": keep_s},
-            qualifier=image.split(".")[-1],
-        )
-        for pool, image in stale
-    ]
-
-
-def _has_pending_restart(context: Context, record: Applied) -> bool:
-    """Its domain was started from another record than the one in force."""
-    facts, applied = context.guest(VmName(record.name)), context.applied(record.address)
-    return facts is not None and applied is not None and facts.digest != applied.digest
-
-
 def _withheld(
     context: Context, doc: Document, applied: Applied, denied: Denied | None
 ) -> Iterable[Held]:
-    changes = field_changes(doc, applied, context.spec.fields)
-    running = is_running(context, applied)
+    changes = field_changes(doc, applied, context.spec.fields, context.aliases)
     for change in changes:
         path: FieldPath = tuple(change.path.split("."))
         if _removes_disk(change, path) and applied.spec["protect"] and doc.spec["protect"]:
@@ -511,19 +400,6 @@ def _withheld(
                 text=f"{change.path} {before} -> {shown(change.after)}: {denied.text}",
                 remedy=f"{denied.remedy}, or keep `{change.path}: {before}`",
             )
-        elif (
-            change.disposition in RESTARTING
-            and running
-            and doc.spec["reboot_for_changes"] == "window"
-        ):
-            yield Held(
-                change=change,
-                kind=ItemKind.WAITING,
-                code="window",
-                text=f"{change.path} {shown(change.before)} -> {shown(change.after)}: "
-                "restarts it, waits for its window",
-                remedy="`reboot_for_changes: now` does it at once",
-            )
 
 
 def _removes_disk(change: FieldChange, path: FieldPath) -> bool:
@@ -535,12 +411,18 @@ def _removes_disk(change: FieldChange, path: FieldPath) -> bool:
     )
 
 
-def _more_causes(applied: Applied, record: Applied, found: Difference) -> tuple[Cause, ...]:
+def _more_causes(  # noqa: PLR0911  one return a reason
+    context: Context, applied: Applied, record: Applied, found: Difference
+) -> tuple[Cause, ...]:
     """Why a record changes although its document does not."""
     if found.changes:
         return ()
     if applied.phase is not record.phase:
         return (Cause(code="declared-again", text="declared again", place=None),)
+    held = power_held(context, record.address)
+    if applied.wanted is not record.wanted and held is not None:
+        text = f"{record.wanted}, as {held.by} wants it for now"
+        return (Cause(code="intent", text=text, place=None),)
     if applied.wanted is not record.wanted:
         text = f"was left {applied.wanted}; git wants it {record.wanted}"
         return (Cause(code="power", text=text, place=None),)
@@ -549,16 +431,6 @@ def _more_causes(applied: Applied, record: Applied, found: Difference) -> tuple[
     if applied.disks != record.disks:
         return (Cause(code="volume", text="its volume changed", place=None),)
     return (Cause(code="under-way", text="the plan in force is at it", place=None),)
-
-
-def _report_restart(draft: Draft, doc: Document, text: str) -> None:
-    draft.waiting(
-        doc.address,
-        "restart-pending",
-        f"restart pending: {text}",
-        f"pvc vm restart {doc.name}",
-        doc.place(("reboot_for_changes",)),
-    )
 
 
 def _stop_timeout_s(context: Context, doc: Document) -> float:

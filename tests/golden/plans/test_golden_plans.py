@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from pvc_gitops.model.ids import CommitId, PlanId
-from pvc_gitops.model.inventory import NodeState
-from pvc_gitops.model.records import Claim
+from pvc_gitops.model.intents import Intent, IntentKind
+from pvc_gitops.model.inventory import Deviation, Hardware, NodeState
+from pvc_gitops.model.records import Claim, GuestPhase
 from pvc_gitops.planner import codec
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.inventory import empty
@@ -42,7 +44,7 @@ def commits(case):
         yield load(files, commit=CommitId(folder.name * 40))
 
 
-def happen(inventory, spec, line):
+def happen(inventory, spec, line):  # noqa: C901, PLR0911, PLR0912  one case a verb
     """One line of `world.txt`."""
     match line.split():
         case ["node", name, state]:
@@ -66,6 +68,36 @@ def happen(inventory, spec, line):
             return replace(inventory, nodes={**inventory.nodes, owner: facts})
         case ["storage", "unseen"]:
             return replace(inventory, storage=None)
+        case ["now", time]:
+            now_s = int(datetime.fromisoformat(time).timestamp())
+            return replace(inventory, now_s=now_s)
+        case ["intent", kind, subject, by, *data]:
+            intent = Intent(
+                id=f"{kind}-1",
+                kind=IntentKind(kind),
+                subject=subject,
+                by=by,
+                reason="disk check",
+                made_at_s=inventory.now_s - 60,
+                expires_at_s=inventory.now_s + 3600,
+                data=dict(pair.split("=") for pair in data),
+            )
+            return replace(inventory, intents={intent.id: intent})
+        case ["owner-is", vm, node]:
+            return moved(inventory, vm, node)
+        case ["started", vm]:
+            return started(inventory, vm)
+        case ["placement", vm, state, *why]:
+            placement = replace(
+                inventory.placements[vm], state=GuestPhase(state), why=" ".join(why)
+            )
+            return replace(inventory, placements={**inventory.placements, vm: placement})
+        case ["drift", of, *words, live, applied]:
+            return drifted(inventory, of, words, live, applied)
+        case ["hardware", node, cpus, memory_mib]:
+            hardware = Hardware(cpus=int(cpus), memory_mib=int(memory_mib))
+            facts = replace(inventory.nodes[node], hardware=hardware)
+            return replace(inventory, nodes={**inventory.nodes, node: facts})
         case ["done", count]:
             first = plan(spec, inventory, POLICY, None)
             done = first.steps[: int(count)]
@@ -73,16 +105,79 @@ def happen(inventory, spec, line):
     raise AssertionError(f"world.txt: {line!r}")
 
 
+def with_guest(inventory, vm, change):
+    owner = inventory.placements[vm].owner
+    node = inventory.nodes[owner]
+    node = replace(node, guests={**node.guests, vm: change(node.guests[vm])})
+    return replace(inventory, nodes={**inventory.nodes, owner: node})
+
+
+def started(inventory, vm):
+    """Somebody, or something, has stopped and started it by now."""
+    placement = inventory.placements[vm]
+    starts, digest = placement.starts + 1, inventory.applied[f"vm/{vm}"].digest
+    placement = replace(placement, starts=starts, since_s=inventory.now_s)
+    inventory = replace(inventory, placements={**inventory.placements, vm: placement})
+    return with_guest(
+        inventory, vm, lambda f: replace(f, starts=starts, digest=digest, deviations=())
+    )
+
+
+def moved(inventory, vm, node):
+    """Autonomy has put it elsewhere."""
+    old = inventory.placements[vm].owner
+    facts = inventory.nodes[old].guests[vm]
+    nodes = dict(inventory.nodes)
+    nodes[old] = replace(nodes[old], guests={k: v for k, v in nodes[old].guests.items() if k != vm})
+    nodes[node] = replace(nodes[node], guests={**nodes[node].guests, vm: facts})
+    placement = replace(inventory.placements[vm], owner=node)
+    return replace(inventory, nodes=nodes, placements={**inventory.placements, vm: placement})
+
+
+def drifted(inventory, of, words, live, applied):
+    """Somebody's doing: to a guest, to a network on a node, in Ceph."""
+    kind, _, name = of.partition("/")
+    if kind == "pool":
+        pools = dict(inventory.storage.pools)
+        pools[name] = replace(pools[name], **{words[0]: int(live)})
+        return replace(inventory, storage=replace(inventory.storage, pools=pools))
+    if kind in ("image", "disk"):
+        (key,) = [k for k in inventory.storage.images if k.split("/")[1].startswith(name)]
+        images = dict(inventory.storage.images)
+        if live == "gone":
+            del images[key]
+        else:
+            images[key] = replace(images[key], size_mib=int(live))
+        return replace(inventory, storage=replace(inventory.storage, images=images))
+    needs_restart = words[-1] == "restart"
+    part = " ".join(words[:-1] if needs_restart else words)
+    found = Deviation(
+        part=part, live=live, applied=applied, needs_restart=needs_restart, is_drift=True
+    )
+    if kind == "vm":
+        return with_guest(inventory, name, lambda f: replace(f, deviations=(*f.deviations, found)))
+    node, _, part = part.partition(" ")
+    facts = inventory.nodes[node]
+    net = replace(facts.networks[name], deviations=(replace(found, part=part),))
+    facts = replace(facts, networks={**facts.networks, name: net})
+    return replace(inventory, nodes={**inventory.nodes, node: facts})
+
+
 def situation(case):
     """What is planned, and the inventory it is planned for."""
     *applied, last = commits(case)
-    inventory = empty(last if not applied else applied[0], 0)
+    world = case / "world.txt"
+    lines = world.read_text().splitlines() if world.exists() else []
+    began = (
+        datetime.fromisoformat(lines.pop(0).split()[1]) if "began " in "".join(lines[:1]) else None
+    )
+    now_s = 0 if began is None else int(began.timestamp())
+    inventory = empty(last if not applied else applied[0], now_s)
     for spec in applied:
         made = plan(spec, inventory, POLICY, inventory.target)
         assert problems(made, inventory) == ()
         inventory = replace(applied_after(made, inventory), target=made.id, accepted=spec.commit)
-    world = case / "world.txt"
-    for line in world.read_text().splitlines() if world.exists() else ():
+    for line in lines:
         inventory = happen(inventory, last, line)
     return last, inventory
 
