@@ -170,8 +170,13 @@ class Room:
     def _crowded_on_the_way(self) -> Iterator[str]:
         """A step that asks for more memory may come before one on its node that gives some."""
         was, will = _by_node(self._old), _by_node(self._new)
+        calm = {
+            node for node, size in self._sizes.items() if self._never_fills(node, size, was, will)
+        }
         for name, (ask, node) in sorted(self._new.items()):
             old = self._old.get(name)
+            if node in calm:
+                continue
             put = f"{Operation.VM_PUT} {Kind.VM}/{name}"
             if put not in self._steps or (old is not None and old[0].memory_mib >= ask.memory_mib):
                 continue
@@ -180,6 +185,22 @@ class Room:
             size = self._sizes.get(node)
             if size is not None and used > size.memory_mib:
                 yield f"step {put} may come while {node} holds {used} of {size.memory_mib} MiB"
+
+    def _never_fills(
+        self,
+        node: NodeName,
+        size: _Size,
+        was: Mapping[NodeName, Mapping[str, _Ask]],
+        will: Mapping[NodeName, Mapping[str, _Ask]],
+    ) -> bool:
+        """Whether it has room for all its guests at their largest at once: then no order matters, and
+        nobody has to look at each guest beside each other."""
+        before, after = was.get(node, {}), will.get(node, {})
+        most = sum(
+            max(each[name].memory_mib for each in (before, after) if name in each)
+            for name in {*before, *after}
+        )
+        return most <= size.memory_mib
 
     def _most_beside(self, put: str, name: str, node: NodeName) -> int:
         """What a guest may take of the node while `put` happens."""

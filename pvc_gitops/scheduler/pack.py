@@ -9,7 +9,7 @@ the same answer in every process: limits count steps, not time.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, assert_never
@@ -184,26 +184,44 @@ def _best_fit(
 ) -> tuple[list[tuple[Unit, NodeName]], list[Unit]]:
     """Each to the node where least of the scarcest resource is left; and those that found none."""
     trial = board.copy()
+    free = _free(trial, scarcest)
+    # Ascending by what is left, so that a choice among 200 nodes does not look at them all. Memory is
+    # kept so by the board itself.
+    is_shelved = scarcest is not _Resource.MEMORY
+    shelf = sorted((free[node], node) for node in free) if is_shelved else []
     placed: list[tuple[Unit, NodeName]] = []
     homeless: list[Unit] = []
     for unit in ordered:
-        node = _tightest(trial, unit, scarcest)
+        node = _tightest(trial, unit, scarcest, shelf)
         if node is None:
             homeless.append(unit)
-        else:
-            put(trial, unit, node)
-            placed.append((unit, node))
+            continue
+        if is_shelved:
+            del shelf[bisect_left(shelf, (free[node], node))]
+        put(trial, unit, node)
+        if is_shelved:
+            insort(shelf, (free[node], node))
+        placed.append((unit, node))
     return placed, homeless
 
 
-def _tightest(board: Board, unit: Unit, scarcest: _Resource) -> NodeName | None:
-    start = bisect_left(board.by_free, (unit.memory_mib,))
-    open_to = (node for _, _, node in board.by_free[start:] if fits(board, node, unit))
-    match scarcest:
+def _free(board: Board, resource: _Resource) -> Mapping[NodeName, float]:
+    match resource:
         case _Resource.MEMORY:
-            return next(open_to, None)
+            return board.free_mib
         case _Resource.VCPUS:
-            return min(open_to, key=lambda node: (board.free_vcpus[node], node), default=None)
+            return board.free_vcpus
         case _Resource.VFS:
-            return min(open_to, key=lambda node: (board.free_vfs[node], node), default=None)
-    assert_never(scarcest)
+            return board.free_vfs
+    assert_never(resource)
+
+
+def _tightest(
+    board: Board, unit: Unit, scarcest: _Resource, shelf: Sequence[tuple[float, NodeName]]
+) -> NodeName | None:
+    """The node that takes the unit and has the least of the scarcest resource; the first of equals."""
+    if scarcest is _Resource.MEMORY:
+        start = bisect_left(board.by_free, (unit.memory_mib,))
+        return next((n for _, _, n in board.by_free[start:] if fits(board, n, unit)), None)
+    start = bisect_left(shelf, (_asks(unit, scarcest),))
+    return next((node for _, node in shelf[start:] if fits(board, node, unit)), None)
