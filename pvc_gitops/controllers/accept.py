@@ -44,7 +44,11 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
     except RepoError:
         return
     record = Accepted(
-        commit=head, subject=info.subject, author=info.author, accepted_at_s=world.clock.now_s()
+        commit=head,
+        subject=info.subject,
+        author=info.author,
+        accepted_at_s=world.clock.now_s(),
+        before=None if head == base else base,
     )
     before = None if accepted is None else accepted.version
     note = Note(
