@@ -47,6 +47,7 @@ WATCHED: Final = (
     paths.GUESTS,
     paths.NETWORKS,
     paths.OWNED,
+    paths.INTENTS,
 )
 
 

@@ -16,7 +16,7 @@ from pvc_gitops.model.codec import encode
 from pvc_gitops.model.control import Quarantine
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, CommitId, NodeName
-from pvc_gitops.model.intents import Intent, IntentId, IntentKind
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentId, IntentKind
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.records import Accepted, Applied
 from pvc_gitops.model.values import dataclass
@@ -24,7 +24,6 @@ from pvc_gitops.spec.authority import may_operate
 from pvc_gitops.world.ports import Create, Delete, Leadership, Op, Put, Store, World
 
 ROOT: Final = "root"
-CLUSTER: Final = "cluster"
 HOUR_S: Final = 3600
 WARN_BEFORE_S: Final = 30 * 60
 REASON_MAX: Final = 500  # characters; a sentence or two

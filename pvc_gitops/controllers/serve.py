@@ -15,8 +15,19 @@ from dataclasses import field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from pvc_gitops.controllers import archive, slices
+from pvc_gitops.controllers import archive, serve_control, serve_previews, slices
 from pvc_gitops.controllers.agent import AgentMemory
+from pvc_gitops.controllers.answers import (
+    Event,
+    Poke,
+    Recall,
+    Refusal,
+    Said,
+    Value,
+    fresh_storage,
+    storage_of,
+)
+from pvc_gitops.controllers.follow import follow
 from pvc_gitops.controllers.observe import inventory
 from pvc_gitops.controllers.operators import is_operator
 from pvc_gitops.controllers.records import read, write
@@ -25,19 +36,15 @@ from pvc_gitops.controllers.view import cluster
 from pvc_gitops.errors import PvcError, StoreError, WorldError
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import Address, CommitId, PlanId, VmName
-from pvc_gitops.model.inventory import StorageFacts
+from pvc_gitops.model.ids import Address, PlanId, VmName
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.records import (
-    Accepted,
     Applied,
     Asked,
     Claim,
     Formation,
     PlacementRecord,
-    SourceSeen,
     StepResult,
-    StepStatus,
     Target,
 )
 from pvc_gitops.model.values import dataclass
@@ -47,11 +54,7 @@ from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
 
 # ZooKeeper is silent for 3 s when its leader's machine dies, and a session needs a moment more.
 PATIENCE_S: Final = 10.0
-# How soon a planner publishes again what somebody asked for; measured 1 to 3 s.
-AGAIN_TIMEOUT_S: Final = 10.0
 LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
-STORAGE_TIMEOUT_S: Final = 5.0  # then what is known must do
-FOLLOW_DEFAULT_S: Final = 600.0
 CONVERSATIONS_MAX: Final = 64
 LATE_S: Final = 3600  # a step that ended while no planner led is written down later
 
@@ -70,40 +73,6 @@ class Asking(Protocol):
     def error(self, code: str, message: str, hint: str = "") -> None: ...
 
     def event(self, event: object) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
-    """The answer."""
-
-    value: object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """The answer, where there is none."""
-
-    code: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something before the answer."""
-
-    event: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Poke:
-    """Look at git, or at Ceph, now."""
-
-    at_storage: bool = False
-
-
-Said = Value | Refusal | Event | Poke | None
-Recall = Callable[[], AgentMemory]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -239,14 +208,14 @@ def _release() -> str:
 def _inventory(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del question
     # Records that changed since the last look at Ceph would seem to contradict it.
-    yield from _fresh_storage(world, recall)
-    observed = inventory(world, recall().watch, _storage(recall))
+    yield from fresh_storage(world, recall)
+    observed = inventory(world, recall().watch, storage_of(recall))
     yield _founded(None if observed is None else observed.inventory)
 
 
 def _status(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del question
-    yield _founded(status(world, recall().watch, _storage(recall)))
+    yield _founded(status(world, recall().watch, storage_of(recall)))
 
 
 def _founded(value: object) -> Said:
@@ -257,23 +226,6 @@ def _founded(value: object) -> Said:
             hint="see journalctl -u pvc-formation on the coordinators",
         )
     return Value(value=value)
-
-
-def _storage(recall: Recall) -> StorageFacts | None:
-    return recall().storage.facts
-
-
-def _fresh_storage(world: World, recall: Recall) -> Iterator[Said]:
-    """Wait for a look at Ceph that began after the question, unless Ceph does not answer."""
-    if not world.me.is_coordinator:
-        return
-    asked_s = world.clock.monotonic_s()
-    yield Poke(at_storage=True)
-    while world.clock.monotonic_s() < asked_s + STORAGE_TIMEOUT_S:
-        memory = recall().storage
-        if memory.fault or (memory.asked_at_s is not None and memory.asked_at_s >= asked_s):
-            return
-        yield None
 
 
 def _target(question: Question, world: World, recall: Recall) -> Iterator[Said]:
@@ -375,93 +327,6 @@ def _look_at_git(question: Question, world: World, recall: Recall) -> Iterator[S
     yield Value(value={"seen": recall().source.seen})
 
 
-def _follow(question: Question, world: World, recall: Recall) -> Iterator[Said]:
-    """Events of every step of the commit's plan, until it is applied, failed, or time is over."""
-    del recall
-    commit = CommitId(str(question.args.get("commit", "")))
-    limit_s = question.args.get("timeout_s", FOLLOW_DEFAULT_S)
-    until_s = world.clock.monotonic_s() + (
-        float(limit_s) if isinstance(limit_s, int | float) else FOLLOW_DEFAULT_S
-    )
-    told: dict[str, tuple[StepStatus, float | None]] = {}
-    shown: PlanId | None = None
-    failed: set[str] = set()  # over all plans of the commit: a later one may leave a step out
-    again_s = world.clock.monotonic_s() + AGAIN_TIMEOUT_S
-    stale = _failed_before(world, commit)
-    while True:
-        target = read(world.store, paths.TARGET, Target)
-        plan = None
-        if target is not None and target.commit == commit:
-            plan = slices.read_plan(world.store, target.plan)
-        if plan is not None and plan.id == stale and world.clock.monotonic_s() < again_s:
-            plan = None  # who follows has just asked for what failed to be tried again
-        if plan is not None:
-            if plan.id != shown:
-                told, shown = {}, plan.id
-            results = slices.read_results(world.store, plan.id)
-            statuses = slices.statuses(plan, results)
-            for step in plan.steps:
-                result = results.get(step.id)
-                now = (statuses[step.id], None if result is None else result.progress)
-                if told.get(step.id) != now:
-                    told[step.id] = now
-                    yield Event(
-                        event={
-                            "plan": plan.id,
-                            "step": step.id,
-                            "address": step.address,
-                            "node": step.node,
-                            "status": now[0],
-                            "progress": now[1],
-                            "error": "" if result is None else result.error,
-                        }
-                    )
-            failed |= {name for name, each in statuses.items() if each is StepStatus.FAILED}
-            failed -= {name for name, each in statuses.items() if each is StepStatus.DONE}
-            outcome = _outcome(statuses, has_failed=bool(failed))
-            if outcome:
-                yield Value(value={"outcome": outcome, "plan": plan.id})
-                return
-        elif _is_refused(world, commit):
-            seen = read(world.store, paths.seen(world.me.node), SourceSeen)
-            problems = () if seen is None else seen.problems
-            yield Value(value={"outcome": "refused", "plan": None, "problems": problems})
-            return
-        if world.clock.monotonic_s() > until_s:
-            yield Value(value={"outcome": "timeout", "plan": shown})
-            return
-        yield None
-
-
-def _failed_before(world: World, commit: CommitId) -> PlanId | None:
-    """The commit's plan in force, if it came to its end and something failed."""
-    target = read(world.store, paths.TARGET, Target)
-    if target is None or target.commit != commit:
-        return None
-    plan = slices.read_plan(world.store, target.plan)
-    if plan is None:
-        return None
-    statuses = slices.statuses(plan, slices.read_results(world.store, plan.id))
-    has_failed = StepStatus.FAILED in statuses.values()
-    return plan.id if _outcome(statuses, has_failed=has_failed) == "failed" else None
-
-
-def _outcome(statuses: Mapping[str, StepStatus], *, has_failed: bool) -> str:
-    """`applied`, `failed`, or "" while there is something to wait for."""
-    if any(each in (StepStatus.PENDING, StepStatus.RUNNING) for each in statuses.values()):
-        return ""
-    return "failed" if has_failed else "applied"
-
-
-def _is_refused(world: World, commit: CommitId) -> bool:
-    """Is this very commit the tip that is not adopted?"""
-    accepted = read(world.store, paths.ACCEPTED, Accepted)
-    seen = read(world.store, paths.seen(world.me.node), SourceSeen)
-    if seen is None or seen.tip != commit or not seen.problems:
-        return False
-    return accepted is None or accepted.commit != commit
-
-
 _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]]]] = {
     "hello": _hello,
     "inventory": _inventory,
@@ -471,6 +336,8 @@ _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]
     "results": _results,
     "applied": _applied,
     "history": _history,
+    **serve_previews.HANDLERS,
     "look-at-git": _look_at_git,
-    "follow": _follow,
+    "follow": follow,
+    **serve_control.HANDLERS,
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
-from pvc_gitops.controllers import slices
+from pvc_gitops.controllers import intents, quarantine, slices
 from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
+from pvc_gitops.errors import RepoError, SpecError
 from pvc_gitops.model import paths
-from pvc_gitops.model.ids import NodeName, VmName
-from pvc_gitops.model.inventory import NodeState, StorageFacts
+from pvc_gitops.model.control import Quarantine, Withheld
+from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
+from pvc_gitops.model.inventory import Inventory, NodeState, StorageFacts
 from pvc_gitops.model.records import (
     Accepted,
     GuestPhase,
@@ -19,7 +22,7 @@ from pvc_gitops.model.records import (
     StepResult,
     StepStatus,
 )
-from pvc_gitops.model.values import replace
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import Store, World
 from pvc_gitops.world.protocol import Status
@@ -38,6 +41,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
     results = observed.results
     left, failed = _steps(observed, results)
     accepted = read(store, paths.ACCEPTED, Accepted)
+    held = _held(world, accepted)
     return Status(
         cluster=next((a.partition("/")[2] for a in inv.applied if a.startswith("cluster/")), ""),
         now_s=world.clock.now_s(),
@@ -61,8 +65,75 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         nodes=inv.nodes,
         guests=_guests(observed),
         storage=inv.storage,
-        waiting=_waiting(observed),
+        waiting=(*_control(world, inv, held), *_waiting(observed)),
+        intents=tuple(sorted(inv.intents.values(), key=lambda each: (each.made_at_s, each.id))),
+        withheld=held.withheld,
+        quarantine=held.quarantine,
+        held=held.addresses,
+        running=_running(observed),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """What keeps the cluster from following the head."""
+
+    withheld: Withheld | None
+    quarantine: Quarantine | None
+    addresses: Mapping[CommitId, tuple[Address, ...]]  # of what is put aside, that the head holds
+
+
+def _held(world: World, accepted: Accepted | None) -> _Held:
+    aside = read(world.store, paths.QUARANTINED, Quarantine)
+    held: Mapping[CommitId, tuple[Address, ...]] = {}
+    if aside is not None and accepted is not None:
+        # A mirror that is behind, or a commit of a newer release: what is held is not told then.
+        with suppress(RepoError, SpecError):
+            held = quarantine.holding(world.repo, aside, accepted.commit)
+    withheld = read(world.store, paths.WITHHELD, Withheld)
+    return _Held(withheld=withheld, quarantine=aside, addresses=held)
+
+
+def _running(observed: Observed) -> CommitId | None:
+    """Whose steps are being carried out, or can be, on nodes that answer."""
+    if observed.plan is None or observed.target is None:
+        return None
+    statuses = slices.statuses(observed.plan, observed.results)
+    nodes = observed.inventory.nodes
+    for step in observed.plan.steps:
+        facts = nodes.get(step.node)
+        if facts is None or facts.state is not NodeState.ONLINE:
+            continue
+        if statuses[step.id] in (StepStatus.PENDING, StepStatus.RUNNING):
+            return observed.target.commit
+    return None
+
+
+def _control(world: World, inv: Inventory, held: _Held) -> Iterator[tuple[str, str, str]]:
+    """What people hold back, and what holds itself back: subject, what, command."""
+    now_s = world.clock.now_s()
+    if held.withheld is not None:
+        yield "plan", held.withheld.text, held.withheld.remedy
+    aside = held.quarantine
+    if aside is not None:
+        for each in aside.commits:
+            still = held.addresses.get(each.commit, ())
+            if still:
+                more = f" and {len(still) - 2} more" if len(still) > 2 else ""  # noqa: PLR2004
+                name = each.commit[:7]
+                what = f"put aside by {aside.by}; the head still holds {', '.join(still[:2])}{more}"
+                yield (
+                    f"git {name}",
+                    what,
+                    f"git revert {name} && git push, or: pvc source release {name}",
+                )
+    for intent in intents.ending_soon(inv.intents.values(), now_s):
+        minutes = max(1, (intent.expires_at_s or now_s) - now_s) // 60
+        yield (
+            intent.subject,
+            f"{intent.id} ends in {minutes} min: {intents.DOES_SOMETHING[intent.kind]}",
+            f"pvc intent end {intent.id}, or make another",
+        )
 
 
 def _steps(observed: Observed, results: Mapping[str, StepResult]) -> tuple[int, tuple[str, ...]]:

@@ -116,7 +116,7 @@ def tick(world: World, view: View, memory: StepsMemory, faults: tuple[str, ...] 
     work.take_up_claims()
     for running in tuple(work.memory.running.values()):
         work.follow(running)
-    if work.obeys():
+    if work.obeys() and not view.is_halted:
         for step in work.ready():
             work.begin(step)
     return StepsDone(
@@ -304,6 +304,8 @@ class _Work:
         target = self.view.target
         assert target is not None
         ops: list[Op] = [Check(path=paths.TARGET, version=target.version)]
+        if self.view.wishes is not None:  # a halt that was made since we looked counts
+            ops.append(Check(path=paths.INTENTS, version=self.view.wishes))
         for of, digest in sorted(step.pre.items()):
             have = read(self.world.store, paths.applied(of), Applied)
             if _digest(have) != digest:

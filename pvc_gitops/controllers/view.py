@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pvc_gitops.controllers.records import read, read_all, typed
+from pvc_gitops.controllers.records import read, read_all, typed, version_of
 from pvc_gitops.errors import HypervisorError, LinkError
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind, standing
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
@@ -44,6 +45,8 @@ class View:
     bridges: Mapping[int, Bridge] | None
     dhcp: Mapping[int, DhcpConfig] | None
     faults: tuple[str, ...]
+    is_halted: bool  # by an operator: no further step begins
+    wishes: int | None  # version of the intents' parent as of then: every new intent raises it
 
     @property
     def core_mtu_bytes(self) -> int | None:
@@ -58,6 +61,7 @@ class View:
 def take(world: World) -> View | None:
     """Look at everything; None before the cluster is founded. Raises StoreError."""
     store, me = world.store, world.me.node
+    wishes = version_of(store.read(paths.INTENTS))
     formation = read(store, paths.FORMAT, Formation)
     if formation is None:
         return None
@@ -89,6 +93,15 @@ def take(world: World) -> View | None:
         domains=domains,
         bridges=bridges,
         dhcp=dhcp,
+        is_halted=bool(
+            standing(
+                read_all(store, paths.INTENTS, Intent).values(),
+                IntentKind.HALT,
+                CLUSTER,
+                world.clock.now_s(),
+            )
+        ),
+        wishes=wishes,
         faults=tuple(sorted({*world.hypervisor.faults(), *domain_fault, *network_fault})),
     )
 

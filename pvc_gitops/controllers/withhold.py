@@ -6,7 +6,6 @@ The leading planner decides it at every look from the intents, the mode and its 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.controllers.records import put
@@ -14,15 +13,15 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.control import Brake, Obstacle, Withheld
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.model.intents import Intent, IntentKind, standing
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind, standing
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import Target
 from pvc_gitops.model.spec import Cluster, ClusterSpec
+from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import Delete, Leadership, Op, World
 
 MANUAL: Final = "manual"
-CLUSTER: Final = "cluster"
 
 
 def stops(inv: Inventory, now_s: int) -> tuple[Intent, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from pvc_gitops.model.values import dataclass
 
 IntentId = NewType("IntentId", str)
+CLUSTER: Final = "cluster"  # the subject of what is about all of it
 
 
 class IntentKind(StrEnum):

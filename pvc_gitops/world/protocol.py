@@ -39,17 +39,24 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
     release      {commit, reason}       Quarantined, which it was
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
     follow       {commit, timeout_s}    events {plan, step, status, ...} until that commit is applied, a
-                                        step failed for good, or the time is over; {outcome, plan}
+                                        step failed for good, or somebody must do something first, or
+                                        the time is over; {outcome, plan, …}: applied, failed, refused,
+                                        timeout, halted, withheld {withheld}, quarantined {held},
+                                        superseded {commit}
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Final
 
-from pvc_gitops.model.ids import NodeName, VmName
+from pvc_gitops.model.control import Quarantine, Quarantined, Withheld
+from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
+from pvc_gitops.model.intents import Intent
 from pvc_gitops.model.inventory import NodeFacts, StorageFacts
+from pvc_gitops.model.plan import Plan, ReportItem
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
@@ -139,6 +146,20 @@ def parse_question(line: bytes) -> Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """What going back to an earlier accepted commit does."""
+
+    commit: CommitId
+    subject: str
+    author: str
+    now: CommitId  # what is in force until then
+    quarantined: tuple[Quarantined, ...]
+    plan: Plan
+    not_undone: tuple[ReportItem, ...]  # what stays although the commit says otherwise
+    is_begun: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """What `pvc status` shows, from one node's view of the store."""
 
@@ -161,3 +182,8 @@ class Status:
     guests: Mapping[VmName, PlacementRecord]
     storage: StorageFacts | None
     waiting: tuple[tuple[str, str, str], ...]  # address, what, command
+    intents: tuple[Intent, ...] = ()  # in force, the oldest first
+    withheld: Withheld | None = None  # why nothing is published although there would be something
+    quarantine: Quarantine | None = None  # after a rollback
+    held: Mapping[CommitId, tuple[Address, ...]] = field(default_factory=dict)  # of it, by the head
+    running: CommitId | None = None  # whose steps are carried out now, on nodes that answer
