@@ -109,7 +109,7 @@ def _compiled_init(cls: Any) -> Callable[..., None]:  # noqa: ANN401  a class, s
         if field.kw_only and not has_star:
             has_star = True
             head.append("*")
-        given[f"_set_{name}"] = cls.__dict__[name].__set__
+        given[f"_set_{name}"] = getattr(cls, name).__set__  # it may be a base's
         value = name
         if field.default is not dataclasses.MISSING:
             given[f"_default_{name}"] = field.default

@@ -128,3 +128,20 @@ def test_other_shapes_are_the_standard_librarys() -> None:
     value.count += 1
     assert value == Open(count=1)
     assert Open.__hash__ is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Longer(Ours):
+    """Its base's fields and one of its own."""
+
+    more: int
+
+
+def test_a_class_below_another_has_the_fields_of_both() -> None:
+    longer = Longer(name="a", more=2)
+    assert (longer.name, longer.size, longer.parts, longer.more) == ("a", 3, {}, 2)
+    assert replace(longer, size=4) == Longer(name="a", size=4, more=2)
+    assert longer != Ours(name="a")
+    assert pickle.loads(pickle.dumps(longer)) == longer
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        longer.name = "b"  # type: ignore[misc]
