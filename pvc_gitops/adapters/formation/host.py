@@ -43,7 +43,8 @@ def ensure(texts: Mapping[str, str], name: str) -> None:
     """Write what differs and put it in force."""
     changed = [path for path, text in texts.items() if files.write(path, text)]
     machine.set_hostname(name)
-    if SYSCTL in changed:
+    # A run may have been killed between writing a file and putting it in force.
+    if SYSCTL in changed or not machine.is_forwarding():
         commands.run("sysctl", "--quiet", "--load", SYSCTL)
     if any(path.endswith(".network") for path in changed):
         commands.run("networkctl", "reload")
@@ -52,8 +53,13 @@ def ensure(texts: Mapping[str, str], name: str) -> None:
 def verify_addresses(layout: Layout, facts: MachineFacts) -> None:
     """All three addresses are up. Raises WorldError."""
     end = time.monotonic() + ADDRESS_LIMIT_S
-    for network in NETWORKS:
-        interface, address = interface_name(layout.me, network, facts), layout.me.addresses[network]
+    wanted = [
+        (interface_name(layout.me, network, facts), layout.me.addresses[network])
+        for network in NETWORKS
+    ]
+    if not all(machine.has_address(*each) for each in wanted):
+        commands.run("networkctl", "reload")  # as above
+    for interface, address in wanted:
         while not machine.has_address(interface, address):
             if time.monotonic() > end:
                 raise WorldError(

@@ -15,6 +15,10 @@ CONTAINER_UUID: Final = Path(
 )  # of a lab's machine; DMI would be the host's
 CONTAINER: Final = Path("/run/host/container-manager")
 DMI: Final = Path("/sys/class/dmi/id")
+FORWARDING: Final = (
+    Path("/proc/sys/net/ipv4/ip_forward"),
+    Path("/proc/sys/net/ipv6/conf/all/forwarding"),
+)
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -53,6 +57,11 @@ def has_address(interface: str, address: str) -> bool:
     """Whether the kernel shows this address there."""
     shown = json.loads(commands.run("ip", "-json", "address", "show", "dev", interface))
     return any(entry["local"] == address for entry in shown[0]["addr_info"])
+
+
+def is_forwarding() -> bool:
+    """Whether the kernel sends on what is not for this machine, of both protocols."""
+    return all(_line(path) == "1" for path in FORWARDING)
 
 
 def has_device_mapper() -> bool:
