@@ -36,6 +36,7 @@ class Kind(StrEnum):
     GROUP = "group"
     WINDOW = "window"
     FORGE = "forge"
+    TEST = "test"  # of plans; no object of the cluster, and never read with it
     SECRET = "secret"  # noqa: S105  a kind, not a password
     OPERATOR = "operator"
     ROLE = "role"
@@ -55,6 +56,7 @@ DOCUMENT_KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         Kind.GROUP: ("PlacementGroup", "groups"),
         Kind.WINDOW: ("MaintenanceWindow", "windows"),
         Kind.FORGE: ("Forge", "policies/forge"),
+        Kind.TEST: ("PlanTest", "tests"),
         Kind.SECRET: ("Secret", "secrets"),
         Kind.OPERATOR: ("Operator", "operators"),
         Kind.ROLE: ("Role", "roles"),

@@ -35,8 +35,10 @@ FILE_FOLDERS: Final = {
     "tftp": TFTP_BYTES_MAX,
     "trust": DOCUMENT_BYTES_MAX,
 }
-DOCUMENT_FOLDERS: Final = frozenset(folder for _, folder in DOCUMENT_KINDS.values() if folder)
 UNREAD_FOLDERS: Final = frozenset({"docs", "tests"})
+DOCUMENT_FOLDERS: Final = frozenset(
+    folder for _, folder in DOCUMENT_KINDS.values() if folder and folder not in UNREAD_FOLDERS
+)
 TOP_DOCUMENTS: Final = frozenset({"cluster.yaml", "transitions.yaml"})
 
 _PART: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}\Z")

@@ -169,6 +169,7 @@ def repository(new: NewCluster) -> dict[str, str]:
         "cluster.yaml": _cluster(new),
         "pools/vms.yaml": pool("vms", copies=min(3, new.nodes)),
         "groups/apart.yaml": group("apart", policy="apart"),
+        "tests/always.yaml": plan_test("always"),
         "README.md": _readme(new),
         ".gitignore": _GITIGNORE,
         ".vscode/settings.json": vscode_settings(),
@@ -189,6 +190,19 @@ def repository(new: NewCluster) -> dict[str, str]:
         )
     files |= {f".pvc/schema/{name}": text for name, text in schema_files().items()}
     return files
+
+
+def plan_test(name: str) -> str:
+    """What every plan must keep to, to begin with."""
+    return (
+        head(Kind.TEST, name)
+        + "spec:\n"
+        + "  rules:  # held against a plan by `pvc test --base origin/main`\n"
+        + "    - name: nothing is destroyed\n"
+        + "      expect: {never: [delete, replace]}\n"
+        + "    - name: the loss of any node leaves every guest a place\n"
+        + "      expect: {n1: holds}\n"
+    )
 
 
 def _role(number: int, nodes: int) -> str:

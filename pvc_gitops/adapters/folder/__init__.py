@@ -6,10 +6,13 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from pvc_gitops.errors import SpecError, UsageError
 from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.tree import ENTRIES_MAX, Entry, EntryType, admit, is_read
+
+TESTS: Final = "tests"
 
 
 def read_working_tree(folder: Path) -> Mapping[str, bytes]:
@@ -32,6 +35,22 @@ def scan_working_tree(folder: Path) -> tuple[Mapping[str, bytes], tuple[Problem,
     try:
         paths, problems = admit(_walk(folder))
         return {path: _read(f"{folder}/{path}") for path in paths}, problems
+    except OSError as err:
+        raise UsageError(f"cannot read {err.filename or folder}: {err.strerror}") from err
+
+
+def read_tests(folder: Path) -> Mapping[str, bytes]:
+    """The documents in the folder `tests`, which no cluster reads. Links are not followed."""
+    if not (folder / TESTS).is_dir():
+        return {}
+    try:
+        with os.scandir(folder / TESTS) as rows:
+            names = sorted(row.name for row in rows if row.is_file(follow_symlinks=False))
+        return {
+            f"{TESTS}/{name}": _read(f"{folder}/{TESTS}/{name}")
+            for name in names
+            if name.endswith(".yaml")
+        }
     except OSError as err:
         raise UsageError(f"cannot read {err.filename or folder}: {err.strerror}") from err
 

@@ -15,7 +15,9 @@ from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.tree import ENTRIES_MAX, Entry, EntryType, admit, is_read
 
+TESTS: Final = "tests"
 _TREE: Final = 0o040000
+_FILES: Final = frozenset({0o100644, 0o100755})
 _SYMLINK: Final = 0o120000
 _SUBMODULE: Final = 0o160000
 
@@ -57,6 +59,21 @@ def scan_tree(
     found: dict[str, Any] = {}
     paths, problems = admit(_walk(repository, _subtree(tree, folder), found))
     return {path: repository[found[path]].data for path in paths}, problems
+
+
+def read_tests(repo_path: Path, rev: str, folder: str) -> Mapping[str, bytes]:
+    """The documents in the folder `tests` of a commit, which no cluster reads. Raises UsageError."""
+    repository = open_repository(repo_path)
+    root = _subtree(commit_of(repository, rev).tree, folder)
+    try:
+        tests = root[TESTS]
+    except KeyError:
+        return {}
+    return {
+        f"{TESTS}/{item.name}": repository[item.id].data
+        for item in (tests if isinstance(tests, pygit2.Tree) else ())
+        if item.name.endswith(".yaml") and item.filemode in _FILES
+    }
 
 
 def commit_of(repository: Any, rev: str) -> Any:  # noqa: ANN401
