@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from test_founding_values import record
 
-from pvc_gitops.adapters.formation import files, journal, pki
+from pvc_gitops.adapters.formation import context, files, journal, pki
+from pvc_gitops.adapters.formation.context import Waiting
 from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
 from pvc_gitops.adapters.formation.peers import Credentials, ask_all
 from pvc_gitops.adapters.formation.store import parse_ensemble
@@ -258,6 +259,30 @@ def test_the_status_names_open_stages_and_what_they_wait_for(tmp_path, monkeypat
     assert lines[0] == "formation: waiting for hv3 (2 of 3 here)"
     assert lines[1].startswith("formation: zookeeper quorum 3/3 after ")
     assert len(lines) == 2
+
+
+def test_the_status_tells_the_key_that_a_person_writes_down(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "STATUS", str(tmp_path / "formation.json"))
+    said = journal.Journal()
+    said.tell_key("SHA256:abc")
+    said.begin("certificate")
+    assert json.loads((tmp_path / "formation.json").read_text())["key"] == "SHA256:abc"
+
+
+def test_waiting_says_why_and_ends_when_another_part_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(journal, "STATUS", str(tmp_path / "formation.json"))
+    waiting = Waiting(journal=journal.Journal())
+    looks = iter([None, None, "it"])
+    found = waiting.wait_for("door", lambda: next(looks), lambda: "a word", 0.01)
+    assert found == "it"
+    assert capsys.readouterr().out == "formation: waiting for a word\n"
+    waiting.stopping.set()
+    with pytest.raises(WorldError, match="given up: another part failed"):
+        waiting.wait_for("door", lambda: None, lambda: "a word", 10)
+    monkeypatch.setattr(context, "PATIENCE_S", 0.0)
+    fresh = Waiting(journal=journal.Journal())
+    with pytest.raises(WorldError, match="not within the time"):
+        fresh.wait_for("door", lambda: None, lambda: "a word", 10)
 
 
 def test_a_program_that_fails_is_told_in_its_own_words():

@@ -428,7 +428,7 @@ def is_cut_off(tls):
 
 def test_hung_peers_are_let_go_and_keep_nobody_out_for_long(house, monkeypatch):
     own, _ = house.node("hv4")
-    monkeypatch.setattr(peer_server, "QUESTION_S", 0.5)
+    monkeypatch.setattr(peer_server, "QUESTION_S", 2.0)
     # One says nothing, one stops in the middle of its question, one drips for ever.
     silent = socket.create_connection(("127.0.0.1", house.port), timeout=10)
     half = connected(house, own)
@@ -449,7 +449,7 @@ def test_hung_peers_are_let_go_and_keep_nobody_out_for_long(house, monkeypatch):
         assert isinstance(ask(house.peer, RECORD, own), Answer)  # beside them
         assert silent.recv(100) == b""
         assert is_cut_off(half)
-        thread.join(timeout=5)
+        thread.join(timeout=15)
         assert not thread.is_alive()  # it was cut off although it never paused
     finally:
         stop.set()
@@ -459,15 +459,15 @@ def test_hung_peers_are_let_go_and_keep_nobody_out_for_long(house, monkeypatch):
 
 
 def test_more_than_so_many_at_a_time_are_sent_away(house, monkeypatch):
-    monkeypatch.setattr(peer_server, "QUESTION_S", 1.0)
+    monkeypatch.setattr(peer_server, "QUESTION_S", 3.0)
     own, _ = house.node("hv4")
     hung = [
         socket.create_connection(("127.0.0.1", house.port), timeout=10) for _ in range(ASKERS_MAX)
     ]
     try:
-        time.sleep(0.2)
         with pytest.raises(WorldError):
-            ask(house.peer, RECORD, own, limit_s=2)
+            for _ in range(100):  # until the door has let all of them in
+                ask(house.peer, RECORD, own, limit_s=2)
         assert all(each.recv(1) == b"" for each in hung)
         assert isinstance(ask(house.peer, RECORD, own), Answer)  # their places are free again
     finally:
