@@ -15,6 +15,8 @@ from typing import Final
 from pvc_gitops.controllers import intents, ledger, previews, quarantine, storage, withhold
 from pvc_gitops.controllers.accept import accept, coordinators
 from pvc_gitops.controllers.beats import read_beats
+from pvc_gitops.controllers.circumstances import Drifts, tell_drifts
+from pvc_gitops.controllers.circumstances import circumstances as circumstances_of
 from pvc_gitops.controllers.decisions import policy_of
 from pvc_gitops.controllers.ledger import LedgerMemory, Note
 from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
@@ -36,6 +38,7 @@ from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import Accepted, Formation, StepStatus
 from pvc_gitops.model.spec import Node
 from pvc_gitops.model.values import dataclass, replace
+from pvc_gitops.planner import windows
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.planner import PLANNER_VERSION, plan
 from pvc_gitops.planner.remaining import remaining_differs
@@ -79,12 +82,13 @@ class PlannerMemory:
     changed_at_s: float = 0.0
     plan: Plan | None = None  # in force, as read
     considered: Inventory | None = None  # what was last planned from, without its stamps
-    states: dict[NodeName, NodeState] = field(default_factory=dict)  # when last planned
+    circumstances: object = None  # what a plan under way stands on, when last planned
     told: dict[NodeName, NodeState] = field(default_factory=dict)  # in the journal
     retry: Retry | None = None
     ledger: LedgerMemory = field(default_factory=LedgerMemory)
     previews: PreviewsMemory = field(default_factory=PreviewsMemory)
     complaint: str = ""  # said once
+    drifts: Drifts = frozenset()  # that the journal was told
     warned: frozenset[IntentId] = frozenset()  # of whose end was told beforehand
     quarantine_told: str = ""
 
@@ -239,11 +243,12 @@ def _previewed(
 
 
 def _due_with(memory: PlannerMemory, inv: Inventory, world: World, now_s: float) -> PlannerMemory:
-    """Come back at the latest when an intent is over."""
-    end_s = intents.next_end_s(inv.intents.values())
-    if end_s is None:
+    """Come back at the latest when an intent is over, or a window opens or closes."""
+    ends = (intents.next_end_s(inv.intents.values()), windows.next_moment_s(inv))
+    known = [end_s for end_s in ends if end_s is not None]
+    if not known:
         return memory
-    wait_s = max(WITHOUT_STORE_S, float(end_s - world.clock.now_s()))
+    wait_s = max(WITHOUT_STORE_S, float(min(known) - world.clock.now_s()))
     return replace(memory, full_at_s=min(memory.full_at_s, now_s + wait_s))
 
 
@@ -327,12 +332,13 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         return _complain(
             world, memory, f"planner {inv.planner_version} has published; this one is older"
         )
-    states = {name: facts.state for name, facts in inv.nodes.items()}
+    circumstances = circumstances_of(inv)
     memory = _watch_results(world, memory, current)
     words = standing(inv.intents.values(), IntentKind.RETRY, inv.accepted, world.clock.now_s())
     is_retry, is_given_up, memory = _retries(world, memory, look, now_s, is_wanted=bool(words))
     same_wish = target is not None and target.commit == inv.accepted
-    if same_wish and states == memory.states and not is_retry and is_under_way(current, results):
+    is_as_before = same_wish and circumstances == memory.circumstances
+    if is_as_before and not is_retry and is_under_way(current, results):
         return memory  # it is being carried out, and nothing that it stands on has changed
     essence = _essence(inv)
     if essence == memory.considered and not is_retry:
@@ -343,7 +349,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         return _complain(world, memory, f"the accepted commit cannot be read here: {error}")
     policy = policy_of(world, inv.accepted)
     new = plan(spec, inv, policy, None if target is None else target.plan)
-    memory = replace(memory, considered=essence, states=states)
+    drifts = tell_drifts(world, memory.drifts, new.report)
+    memory = replace(memory, considered=essence, circumstances=circumstances, drifts=drifts)
     wrong = problems(new, inv)
     if wrong:
         return _complain(world, memory, f"plan {new.id} does not verify: {wrong[0]}")

@@ -14,6 +14,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.inventory import Inventory, NodeState, StorageFacts
+from pvc_gitops.model.plan import ItemKind, ReportItem
 from pvc_gitops.model.records import (
     Accepted,
     GuestPhase,
@@ -23,10 +24,18 @@ from pvc_gitops.model.records import (
     StepStatus,
 )
 from pvc_gitops.model.values import dataclass, replace
+from pvc_gitops.planner import drift
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import Store, World
 from pvc_gitops.world.protocol import Status
 
+_FOR_PEOPLE = (
+    ItemKind.BLOCKED,
+    ItemKind.WAITING,
+    ItemKind.DRIFT,
+    ItemKind.ORPHAN,
+    ItemKind.HELD,
+)
 _OPEN = (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.BLOCKED)
 
 
@@ -175,14 +184,15 @@ def _guests(observed: Observed) -> Mapping[VmName, PlacementRecord]:
 
 
 def _waiting(observed: Observed) -> tuple[tuple[str, str, str], ...]:
-    """What needs a person: the plan's own words first, then guests that do not come up."""
-    found: list[tuple[str, str, str]] = []
+    """What needs a person: the plan's own words first, then what is so since: drift, restarts that
+    wait, guests that do not come up."""
+    items: list[ReportItem] = []
     if observed.plan is not None:
-        found += [
-            (item.address, item.text, item.remedy)
-            for item in observed.plan.report
-            if item.kind in ("blocked", "waiting", "drift", "orphan")
-        ]
+        items += [item for item in observed.plan.report if item.code not in drift.OF_NOW]
+    items += drift.standing(observed.inventory)
+    found: list[tuple[str, str, str]] = [
+        (each.address, each.text, each.remedy) for each in items if each.kind in _FOR_PEOPLE
+    ]
     known = {address for address, _, _ in found}
     for name, placement in sorted(observed.inventory.placements.items()):
         if placement.state is GuestPhase.FAILED and f"vm/{name}" not in known:

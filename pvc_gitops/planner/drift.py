@@ -17,12 +17,13 @@ from pvc_gitops.model.fields import Fields
 from pvc_gitops.model.ids import Address, PoolName, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind
 from pvc_gitops.model.inventory import Deviation, GuestState, Inventory
-from pvc_gitops.model.plan import ItemKind, Operation
+from pvc_gitops.model.plan import ItemKind, Operation, PlanPolicy, ReportItem
 from pvc_gitops.model.records import Applied, GuestPhase, Phase, PlacementRecord, Wanted
 from pvc_gitops.model.spec import ClusterSpec, Node, Pool
 from pvc_gitops.model.units import size_text
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
+from pvc_gitops.planner.steps import restarts
 
 # A machine has a little less memory than its sticker says: the firmware and the kernel keep some.
 _MEMORY_SHARE_MIN: Final = 0.9
@@ -35,6 +36,10 @@ class By(StrEnum):
     HA = "drift-ha"  # the cluster's own: it is at it
     INTENT = "drift-intent"  # an operator's, for the moment
     UNKNOWN = "drift-unknown"  # somebody's, by hand, or a machine's
+
+
+# Codes of what a status asks for itself, since it changes without a new plan.
+OF_NOW: Final = frozenset({*By, restarts.RESTART_PENDING, restarts.WINDOW_MISSED})
 
 
 def report(context: Context, draft: Draft) -> None:
@@ -75,6 +80,20 @@ def in_force(inventory: Inventory) -> ClusterSpec:
         if record.phase is Phase.PRESENT
     }
     return ClusterSpec(commit=inventory.accepted, documents=documents, fields=Fields(by_kind={}))
+
+
+def standing(inventory: Inventory) -> tuple[ReportItem, ...]:
+    """Drift and pending restarts as of now, by what is in force; a plan's report tells those of when it
+    was made. Nothing before the cluster's own document is applied."""
+    spec = in_force(inventory)
+    if not spec.of_kind(Kind.CLUSTER):
+        return ()
+    context = Context(spec=spec, inventory=inventory, policy=PlanPolicy(planner_version=""))
+    draft = Draft(inventory.estimates)
+    for doc in spec.of_kind(Kind.VM):
+        restarts.report_waiting(context, draft, doc, inventory.applied[doc.address])
+    report(context, draft)
+    return tuple(sorted(draft.report, key=lambda i: (i.address, i.kind, i.code, i.text)))
 
 
 def is_pool_changed(context: Context, applied: Applied) -> bool:

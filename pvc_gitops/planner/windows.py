@@ -90,17 +90,21 @@ def named(spec: ClusterSpec, names: Iterable[str]) -> Windows:
     return tuple(_window(name, doc.spec) for name in names if (doc := _document(spec, name)))
 
 
-def open_now(spec: ClusterSpec, now_s: int) -> frozenset[str]:
-    """The names of all that are open. Where this set changes, another plan may be due."""
-    docs = spec.of_kind(Kind.WINDOW)
-    return frozenset(d.name for d in docs if is_open((_window(d.name, d.spec),), now_s))
+def open_now(inventory: Inventory) -> frozenset[str]:
+    """The names of all windows in force that are open. Where this changes, another plan is due."""
+    return frozenset(w.name for w in _in_force(inventory) if is_open((w,), inventory.now_s))
 
 
-def next_moment_s(spec: ClusterSpec, inventory: Inventory) -> int | None:
-    """When the next of the declared windows opens or closes; None where none does."""
-    windows = (_window(doc.name, doc.spec) for doc in spec.of_kind(Kind.WINDOW))
-    changes = (next_change_s((window,), inventory.now_s) for window in windows)
+def next_moment_s(inventory: Inventory) -> int | None:
+    """When the next of the windows in force opens or closes; None where none does."""
+    changes = (next_change_s((window,), inventory.now_s) for window in _in_force(inventory))
     return min((at_s for at_s in changes if at_s is not None), default=None)
+
+
+def _in_force(inventory: Inventory) -> Windows:
+    prefix = f"{Kind.WINDOW}/"
+    records = (record for of, record in inventory.applied.items() if of.startswith(prefix))
+    return tuple(_window(record.name, record.spec) for record in records)
 
 
 def _document(spec: ClusterSpec, name: str) -> Document | None:

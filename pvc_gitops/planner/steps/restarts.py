@@ -16,7 +16,7 @@ from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.intents import IntentKind
 from pvc_gitops.model.inventory import Deviation, GuestState
 from pvc_gitops.model.plan import FieldChange, ItemKind
-from pvc_gitops.model.records import Applied, GuestPhase
+from pvc_gitops.model.records import Applied, GuestPhase, Wanted
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, shown
@@ -24,6 +24,7 @@ from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.windows import MISSED_MAX, missed
 
 RESTART_PENDING: Final = "restart-pending"
+WINDOW_MISSED: Final = "window-missed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +138,19 @@ def report(
         draft.item(
             ItemKind.WARNING,
             doc.address,
-            "window-missed",
+            WINDOW_MISSED,
             f"has waited through {passed} windows and was not restarted; it is tried in the next one",
             remedy=f"pvc explain {doc.address}",
             place=doc.place(("window",)),
         )
+
+
+def report_waiting(context: Context, draft: Draft, doc: Document, applied: Applied) -> None:
+    """What waits of a guest whose document says nothing new."""
+    waiting = pending(context, applied)
+    if waiting and applied.wanted is Wanted.RUNNING:
+        given, since_s = permission(context, doc), applied.pending_since_s
+        report(context, draft, doc, told=what((), waiting), given=given, since_s=since_s)
 
 
 def _shown_time(at_s: int) -> str:

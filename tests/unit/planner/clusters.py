@@ -38,6 +38,7 @@ _FILES = {
     Kind.NETWORK: "networks",
     Kind.VM: "vms",
     Kind.GROUP: "groups",
+    Kind.WINDOW: "windows",
 }
 
 
@@ -67,6 +68,7 @@ def cluster(*, admission="enforce", max_destroy=None, **scheduling):
                 "max_destroy": {
                     "vms": 3, "volumes": 3, "networks": 1, "nodes": 1, "osds": 1, "pools": 0,
                 } | (max_destroy or {}),
+                "max_disrupt": {"reboots": 5, "replaces": 0, "migrations": 50},
             },
             "ha": {
                 "lease": "6s", "fence_delay": "2s", "cold_start": "120s", "admission": admission, "tolerate_nodes": 1,
