@@ -458,6 +458,12 @@ def test_hung_peers_are_let_go_and_keep_nobody_out_for_long(house, monkeypatch):
             each.close()
 
 
+def ask_often(peer, own):
+    """Until the door has let all in that stood before it."""
+    for _ in range(100):
+        ask(peer, RECORD, own, limit_s=2)
+
+
 def test_more_than_so_many_at_a_time_are_sent_away(house, monkeypatch):
     monkeypatch.setattr(peer_server, "QUESTION_S", 3.0)
     own, _ = house.node("hv4")
@@ -466,8 +472,7 @@ def test_more_than_so_many_at_a_time_are_sent_away(house, monkeypatch):
     ]
     try:
         with pytest.raises(WorldError):
-            for _ in range(100):  # until the door has let all of them in
-                ask(house.peer, RECORD, own, limit_s=2)
+            ask_often(house.peer, own)
         assert all(each.recv(1) == b"" for each in hung)
         assert isinstance(ask(house.peer, RECORD, own), Answer)  # their places are free again
     finally:
