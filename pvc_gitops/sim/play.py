@@ -15,6 +15,7 @@ from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord
 from pvc_gitops.sim import rest
 from pvc_gitops.sim.before import place
 from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.desk import wish
 from pvc_gitops.sim.machines import Mood
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.script import SETTLE_MAX_S, Command, ScriptError, parse
@@ -73,6 +74,9 @@ class Player:
                 files = self.read_folder(folder)
                 self.cluster.origin.push(files, f"commit {self.commits}: {folder}")
                 self.cluster.record("commit", folder=folder)
+            case (("freeze" | "halt" | "approve" | "retry" | "rollback" | "release"), _):
+                self.cluster.record("operator", act=" ".join(command.words))
+                wish(self.cluster, verb, args)
             case "git", _:
                 self._git(args)
             case "vm", _:

@@ -121,6 +121,16 @@ def _directory(args: tuple[str, ...], nodes: frozenset[str]) -> str:
     return "" if len(args) == 1 else "one directory is expected"
 
 
+def _switch(args: tuple[str, ...], nodes: frozenset[str]) -> str:
+    del nodes
+    return "" if args in (("on",), ("off",)) else "on or off is expected"
+
+
+def _alone(args: tuple[str, ...], nodes: frozenset[str]) -> str:
+    del nodes
+    return "nothing follows it" if args else ""
+
+
 def _git(args: tuple[str, ...], nodes: frozenset[str]) -> str:
     del nodes
     if args in (("on",), ("off",), ("rewind",), ("delete",)):
@@ -186,6 +196,12 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Check]]] = MappingProxyType(
         "image": ("image NAME bad|good", _image),
         "commit": ("commit DIR", _directory),
         "git": ("git on|off|rewind|delete | git force DIR", _git),
+        "freeze": ("freeze on|off", _switch),
+        "halt": ("halt on|off", _switch),
+        "approve": ("approve, what waits for it", _alone),
+        "retry": ("retry", _alone),
+        "rollback": ("rollback, to the commit before that was carried out whole", _alone),
+        "release": ("release, all that is in quarantine", _alone),
     }
 )
 # Of DESIGN section 13, what waits for what it would act on.

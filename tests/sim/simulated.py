@@ -20,7 +20,8 @@ KINDS = frozenset(
         *("guest_started", "guest_destroyed", "guest_changed", "self_fenced", "client_blocked"),
         *("node_state", "leader", "source", "retry_planned", "retry", "target_refused"),
         *("planner_conflict", "store_lost", "store_found", "settled", "not_settled"),
-        *("power", "reset", "commit", "git", "agent", "planner"),
+        *("power", "reset", "commit", "git", "agent", "planner", "operator"),
+        *("withheld", "intent", "intent_ended", "rollback", "released", "quarantine_ended"),
     }
 )
 
@@ -79,7 +80,7 @@ def journal(one):
 
 def _named(text):
     text = re.sub(
-        r" (plan|commit|head|tip|record|generation|disk|image)=(\"[^\"]*\"|\S+)", "", text
+        r" (plan|commit|effect|head|tip|record|generation|disk|image)=(\"[^\"]*\"|\S+)", "", text
     )
     text = re.sub(r"\b[0-9a-f]{40}\b", "<commit>", text)
     return re.sub(r"\b(?=[0-9a-f]*[0-9])[0-9a-f]{7}\b", "<commit>", text)

@@ -1,0 +1,85 @@
+"""An operator at the socket of a simulated node: asks what a person would ask, as root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pvc_gitops.controllers.answers import Poke, Refusal, Value
+from pvc_gitops.controllers.serve import answer
+from pvc_gitops.errors import UsageError
+from pvc_gitops.model import paths
+from pvc_gitops.model.codec import decode
+from pvc_gitops.model.control import Quarantine, Withheld
+from pvc_gitops.model.intents import CLUSTER, IntentKind
+from pvc_gitops.model.records import Target
+from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.world.protocol import Question
+
+STEP_S: Final = 0.1
+LIMIT_S: Final = 120.0
+
+
+def ask(cluster: SimCluster, op: str, **args: object) -> Any:  # noqa: ANN401  as the operation says
+    """Ask the first coordinator that reaches the store. Raises UsageError with the refusal."""
+    nodes = [n for n in cluster.nodes.values() if n.is_coordinator and _answers(cluster, n)]
+    if not nodes:
+        raise UsageError("no coordinator answers", hint="power on a majority first")
+    node, kernel = nodes[0], cluster.kernel
+    world = cluster.world_of(node, node.agent)
+    question = Question(id=1, op=op, args=dict(args))
+    until_s = kernel.now_s + LIMIT_S
+    for said in answer(question, world, lambda: node.agent.memory):
+        match said:
+            case Value():
+                return said.value
+            case Refusal():
+                raise UsageError(said.message, hint=said.hint)
+            case Poke():
+                _poke(node, at_storage=said.at_storage, now_s=world.clock.monotonic_s())
+            case None:
+                kernel.run_until(kernel.now_s + STEP_S)
+        if kernel.now_s > until_s:
+            break
+    raise UsageError(f"{op} was not answered in {LIMIT_S:.0f} s")
+
+
+def wish(cluster: SimCluster, verb: str, args: list[str]) -> None:
+    """Play one of the words `freeze halt approve retry rollback release`. Raises UsageError."""
+    match verb, args:
+        case (("freeze" | "halt"), ["on"]):
+            ask(cluster, "intent", kind=verb, subject=CLUSTER, reason="as the script says")
+        case (("freeze" | "halt"), _):
+            for intent in ask(cluster, "intents"):
+                if intent.kind is IntentKind(verb):
+                    ask(cluster, "end-intent", id=intent.id)
+        case "approve", _:
+            held = _record(cluster, paths.WITHHELD, Withheld)
+            effect = "" if held is None else held.effect
+            ask(cluster, "intent", kind=verb, subject=effect)
+        case "retry", _:
+            target = _record(cluster, paths.TARGET, Target)
+            ask(cluster, "intent", kind=verb, subject="" if target is None else target.commit)
+        case "rollback", _:
+            shown = ask(cluster, "rollback")
+            ask(cluster, "rollback", commit=shown.commit, effect=shown.plan.effect)
+        case "release", _:
+            aside = _record(cluster, paths.QUARANTINED, Quarantine)
+            for each in () if aside is None else aside.commits:
+                ask(cluster, "release", commit=each.commit, reason="as the script says")
+
+
+def _answers(cluster: SimCluster, node: SimNode) -> bool:
+    return node.agent.is_up and not node.agent.is_paused and cluster.reaches_store(node.name)
+
+
+def _poke(node: SimNode, *, at_storage: bool, now_s: float) -> None:
+    changes: Mapping[str, object] = (
+        {"storage_wanted_s": now_s, "is_woken": True} if at_storage else {"is_poked": True}
+    )
+    node.agent.poke(**changes)
+
+
+def _record(cluster: SimCluster, path: str, cls: type[Any]) -> Any:  # noqa: ANN401  of that class
+    stamped = cluster.tree.records.get(path)
+    return None if stamped is None else decode(cls, stamped.value)
