@@ -13,19 +13,22 @@ from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Action, Operation, Plan, Step
-from pvc_gitops.model.records import Applied, Phase, Wanted
+from pvc_gitops.model.records import Applied, DiskRef, Phase, Wanted
 from pvc_gitops.model.spec import Cluster
+from pvc_gitops.planner import check_words
 from pvc_gitops.planner.check_room import Room
 
 _DESTROYING = frozenset(
     {
         Operation.RECORD_DROP,
+        Operation.RECORD_KEEP,
         Operation.POOL_DELETE,
         Operation.IMAGE_DELETE,
         Operation.NETWORK_RETIRE,
         Operation.VM_RETIRE,
     }
 )
+_LAST = (Operation.RECORD_DROP, Operation.RECORD_KEEP)
 _BUDGETS = {
     Kind.VM: "vms",
     Kind.VOLUME: "volumes",
@@ -46,8 +49,10 @@ def problems(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     found += _promised(plan, final)
     found += _used_but_gone(final)
     found += _addresses_twice(final)
-    found += _budgets(plan, inventory, final)
-    found += Room(plan, inventory, final, replay.owners, replay.comes_after).problems()
+    found += check_words.twins(final)
+    found += _budgets(plan, replay.before, final, replay.words)
+    found += _disruptions(plan, inventory, final, replay.words)
+    found += Room(plan, replay.before, final, replay.owners, replay.comes_after).problems()
     return tuple(sorted(set(found)))
 
 
@@ -81,7 +86,12 @@ class _Replay:
 
     def __init__(self, plan: Plan, inventory: Inventory) -> None:
         self.plan, self.inventory = plan, inventory
-        self.records: dict[Address, Applied] = dict(inventory.applied)
+        self.before = check_words.under_new_names(plan, inventory)
+        self.words = check_words.kept_words(plan, inventory)
+        trashed = Phase.TRASHED
+        self.records = {of: r for of, r in inventory.applied.items() if r.phase is not trashed}
+        self.kept = {of: r for of, r in inventory.applied.items() if r.phase is trashed}
+        self.purged: set[str] = set()
         self.owners: dict[str, NodeName] = {
             vm: placement.owner for vm, placement in inventory.placements.items()
         }
@@ -99,7 +109,7 @@ class _Replay:
 
     def _digest(self, of: Address) -> str:
         """Of the record as it stands now, "" where none does."""
-        record = self.records.get(of)
+        record = self.records.get(of) or self.kept.get(of)
         if record is None:
             return ""
         known = self._digests.get(of)
@@ -107,7 +117,7 @@ class _Replay:
             known = self._digests[of] = (record, record.digest)
         return known[1]
 
-    def run(self) -> Iterator[str]:
+    def run(self) -> Iterator[str]:  # noqa: C901, PLR0912  a table: one case an operation
         for step in self.plan.steps:
             yield from self._in_turn(step)
             yield from self._preconditions(step)
@@ -125,15 +135,34 @@ class _Replay:
                     yield from self._made(step)
                 case Operation.DISK_TRASH | Operation.IMAGE_DELETE:
                     yield from self._unmade(step)
+                case Operation.DISK_PURGE:
+                    yield from check_words.purged_wrong(step, self.inventory, self.records)
+                    self.purged.add(str(step.inputs["trash_id"]))
+                case Operation.RECORD_MOVE:
+                    yield from self._moved(step)
+                case Operation.VM_ADOPT:
+                    yield from check_words.adopted_wrong(
+                        step, self.inventory, self.records, self.words
+                    )
+                    yield from self._has_disks(step, step.record) if step.record else ()
+                    name = step.address.partition("/")[2]
+                    self.owners[name] = self.running[name] = step.node
+                case Operation.VM_FORGET:
+                    yield from self._forgotten(step)
                 case _:
                     pass
             if step.operation in _DESTROYING:
                 yield from self._destroyed(step)
             if step.operation in (Operation.POOL_CREATE, Operation.NETWORK_PUT):
                 self._maker[step.address] = step.id
-            if step.operation is Operation.RECORD_DROP:
+            if step.operation in (Operation.RECORD_DROP, Operation.VM_FORGET):
                 self.records.pop(step.address, None)
+                self.kept.pop(step.address, None)
+            elif step.operation is Operation.RECORD_KEEP and step.record is not None:
+                self.records.pop(step.address, None)
+                self.kept[step.address] = step.record
             elif step.record is not None:
+                self.kept.pop(step.address, None)
                 self.records[step.address] = step.record
 
     def comes_after(self, step: str, earlier: str) -> bool:
@@ -157,7 +186,8 @@ class _Replay:
 
     def _in_turn(self, step: Step) -> Iterator[str]:
         """Two steps that write one record never run side by side."""
-        if step.record is None and step.operation is not Operation.RECORD_DROP:
+        drops = (Operation.RECORD_DROP, Operation.VM_FORGET)
+        if step.record is None and step.operation not in drops:
             return
         writers = self._latest.setdefault(_object(step.address), [])
         for earlier in writers[-1:]:
@@ -170,6 +200,30 @@ class _Replay:
             stands = self._digest(of)
             if stands != digest:
                 yield f"step {step.id} expects {of} as {digest or 'absent'}, it is {stands or 'absent'}"
+
+    # --- words ---
+
+    def _moved(self, step: Step) -> Iterator[str]:
+        old = Address(str(step.inputs["from"]))
+        source = self.records.pop(old, None)
+        was, now = (of.partition("/")[2] for of in (old, step.address))
+        is_guest = step.address.startswith(f"{Kind.VM}/")
+        owner = self.owners.pop(was, None) if is_guest else None
+        yield from check_words.moved_wrong(step, source, owner, self.words)
+        if step.address in self.records or step.address in self.kept:
+            yield f"step {step.id} moves {old} onto another {step.address}"
+        if owner is not None:
+            self.owners[now] = owner
+        if is_guest and was in self.running:
+            self.running[now] = self.running.pop(was)
+
+    def _forgotten(self, step: Step) -> Iterator[str]:
+        name = step.address.partition("/")[2]
+        if f"forgotten {step.address}" not in self.words:
+            yield f"step {step.id} forgets {step.address}, and nobody said so"
+        if self.owners.pop(name, step.node) != step.node:
+            yield f"step {step.id} forgets {name} where it does not run"
+        self.running.pop(name, None)
 
     # --- guests ---
 
@@ -248,6 +302,8 @@ class _Replay:
                 yield f"step {step.id} does not wait for {self._maker[source]}"
         if step.operation is Operation.DISK_CREATE and self._lies_in_trash(step):
             yield f"step {step.id} makes an empty disk; its data lies in the trash"
+        if step.operation is Operation.DISK_RESTORE:
+            yield from check_words.restored_wrong(step, self.inventory, frozenset(self.purged))
         self.images.add(key)
         self._maker[key] = step.id
 
@@ -258,7 +314,7 @@ class _Replay:
 
     def _unmade(self, step: Step) -> Iterator[str]:
         pool, image = step.inputs["pool"], step.inputs["image"]
-        before = self.inventory.applied.get(_object(step.address))
+        before = self.before.applied.get(_object(step.address))
         named = before is not None and any(
             (ref.pool, ref.image) == (pool, image) for ref in before.disks.values()
         )
@@ -291,27 +347,58 @@ class _Replay:
             yield f"step {step.id} takes a disk of {vm}, which runs"
 
     def _destroyed(self, step: Step) -> Iterator[str]:
-        before = self.inventory.applied.get(step.address)
-        if before is None:
-            yield f"step {step.id} destroys {step.address}, which is not ours"
+        before = self.before.applied.get(step.address)
+        if before is None and step.address in self.kept:
+            yield from self._purged_whole(step, self.kept[step.address])
             return
+        if before is None or before.kind is Kind.TRANSITIONS:
+            if before is None:
+                yield f"step {step.id} destroys {step.address}, which is not ours"
+            return
+        if f"forgotten {step.address}" in self.words:
+            return  # its data and whatever else it is stay as they are
         if before.spec.get("protect") and before.phase is Phase.PRESENT:
             yield f"step {step.id} destroys {step.address}, which is protected"
         if self.inventory.accepted is None:
             yield f"step {step.id} destroys, and no commit was accepted"
-        if step.operation is Operation.RECORD_DROP and before.kind is Kind.VM:
-            if before.name in self.running:
-                yield f"step {step.id} forgets {before.name}, which runs"
-            if any(key.split("/", 1)[1].startswith(f"vm.{before.name}.") for key in self.images):
-                yield f"step {step.id} forgets {before.name}, and its disks are left"
+        if step.operation in _LAST:
+            yield from self._ended(step, before)
         for other in self.plan.steps:
             uses = other.address in self._users(step.address)
             has_run = other.id in self._latest.get(other.address, ())
             if uses and has_run and not self._comes_after(step, other.id):
                 yield f"step {step.id} does not wait for {other.id}, which uses it"
 
+    def _ended(self, step: Step, before: Applied) -> Iterator[str]:
+        """The last step of a removal: nothing of it runs or lies about, and what comes back is known."""
+        if before.kind is Kind.VM and before.name in self.running:
+            yield f"step {step.id} forgets {before.name}, which runs"
+        if any(f"{ref.pool}/{ref.image}" in self.images for ref in _own(before)):
+            yield f"step {step.id} forgets {before.name}, and its disks are left"
+        if step.operation is Operation.RECORD_DROP and _own(before):
+            yield f"step {step.id} forgets what the data of {step.address} is to come back as"
+
+    def _purged_whole(self, step: Step, record: Applied) -> Iterator[str]:
+        """What came of its data must be over before its identity is forgotten."""
+        storage = self.inventory.storage
+        mine = {(ref.pool, ref.image) for ref in _own(record)}
+        for pool, entries in () if storage is None else sorted(storage.trash.items()):
+            for entry in entries:
+                if (pool, entry.name) in mine and entry.id not in self.purged:
+                    yield f"step {step.id} forgets {step.address}, whose data lies in the trash"
+
     def _users(self, of: Address) -> frozenset[Address]:
-        return frozenset(a for a, r in self.inventory.applied.items() if of in r.needs)
+        return frozenset(a for a, r in self.before.applied.items() if of in r.needs)
+
+
+def _own(record: Applied) -> tuple[DiskRef, ...]:
+    """Data that is its own, and nobody else's: of guests and volumes."""
+    if record.kind is Kind.VOLUME:
+        return tuple(record.disks.values())
+    if record.kind is not Kind.VM:
+        return ()
+    spec = record.spec["disks"]
+    return tuple(r for name, r in record.disks.items() if not spec[name].get("volume"))
 
 
 # --- what is there afterwards ----------------------------------------------------------------------
@@ -321,7 +408,7 @@ def _promised(plan: Plan, final: Mapping[Address, Applied]) -> Iterator[str]:
     """Every change is carried out by the steps, and nothing but the changes."""
     changed = {change.address for change in plan.changes}
     for step in plan.steps:
-        if _object(step.address) not in changed:
+        if _object(step.address) not in changed and step.address != check_words.WORDS:
             yield f"step {step.id} changes {_object(step.address)}, which no change names"
     for change in plan.changes:
         record = final.get(change.address)
@@ -333,9 +420,10 @@ def _promised(plan: Plan, final: Mapping[Address, Applied]) -> Iterator[str]:
 
 
 def _used_but_gone(final: Mapping[Address, Applied]) -> Iterator[str]:
+    older = {name for record in final.values() for name in record.names}
     for of, record in sorted(final.items()):
         for need in record.needs:
-            if need not in final and record.phase is Phase.PRESENT:
+            if need not in final and need not in older and record.phase is Phase.PRESENT:
                 yield f"{of} needs {need}, which is gone afterwards"
 
 
@@ -353,7 +441,9 @@ def _addresses_twice(final: Mapping[Address, Applied]) -> Iterator[str]:
                 yield f"{of} and {addresses[key]} have the same address {lease.address}"
 
 
-def _budgets(plan: Plan, inventory: Inventory, final: Mapping[Address, Applied]) -> Iterator[str]:
+def _budgets(
+    plan: Plan, inventory: Inventory, final: Mapping[Address, Applied], words: frozenset[str]
+) -> Iterator[str]:
     cluster = _cluster(final)
     if cluster is None:
         return
@@ -363,11 +453,36 @@ def _budgets(plan: Plan, inventory: Inventory, final: Mapping[Address, Applied])
             for change in plan.changes
             if change.actions == (Action.DELETE,)
             and change.address.partition("/")[0] == kind
+            and change.address in inventory.applied
             and inventory.applied[change.address].phase is Phase.PRESENT
+            and not {f"{said} {change.address}" for said in ("removed", "forgotten")} & words
         ]
         allowed = getattr(cluster.max_destroy, word)
-        if len(gone) > allowed:
-            yield f"{len(gone)} {word} are destroyed; apply.max_destroy allows {allowed}"
+        spent = inventory.spent.destroyed.get(word, 0)
+        if gone and len(gone) + spent > allowed:
+            before = f" after {spent} today" if spent else ""
+            yield f"{len(gone)} {word} are destroyed{before}; apply.max_destroy allows {allowed}"
+
+
+def _disruptions(
+    plan: Plan, inventory: Inventory, final: Mapping[Address, Applied], words: frozenset[str]
+) -> Iterator[str]:
+    cluster = _cluster(final)
+    if cluster is None:
+        return
+    asked = {each.subject for each in inventory.intents.values()}
+    stopped = {
+        step.address
+        for step in plan.steps
+        if step.operation is Operation.VM_STOP and step.downtime_s > 0
+    }
+    meant = {of for of in stopped if f"disrupted {of}" in words}
+    count = len(stopped - meant - asked)
+    spent = inventory.spent.disrupted.get("reboots", 0)
+    if count and count + spent > cluster.max_disrupt.reboots:
+        before = f" after {spent} today" if spent else ""
+        allowed = cluster.max_disrupt.reboots
+        yield f"{count} guests are restarted{before}; apply.max_disrupt allows {allowed}"
 
 
 def _cluster(final: Mapping[Address, Applied]) -> Cluster | None:

@@ -329,7 +329,9 @@ class Context:
     def said(self, word: Word, of: Address) -> Transition | None:
         """The entry that says it of an address and is not done yet."""
         entry = self.spec.transitions.says(word, of)
-        return None if entry is None or self.is_done(entry) else entry
+        # What is kept must be written down, and somebody else is writing there now.
+        is_open = entry is not None and not self.is_done(entry) and not self.foreign_claim(WORDS)
+        return entry if is_open else None
 
     def document(self, kind: Kind, name: str) -> Document | None:
         return self.spec.documents.get(address(kind, name))

@@ -8,10 +8,12 @@ proceeds. A field of disposition `create` is never drift: what the object was ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind, Spec, Value
 from pvc_gitops.model.fields import Disposition, Fields
+from pvc_gitops.model.ids import Address, address
 from pvc_gitops.model.plan import Cause, FieldChange, ItemKind
 from pvc_gitops.model.records import Applied
 from pvc_gitops.model.units import size_mib
@@ -29,6 +31,8 @@ _COST: Final = (
 RESTARTING: Final = frozenset({Disposition.REBOOT, Disposition.MIGRATE})
 _SHOWN_MAX: Final = 48  # of a value in a line; a checksum is cut to its first digits
 _SHOWN_CUT: Final = 19
+_OF_DISKS: Final = (Kind.IMAGE, Kind.VOLUME)
+NO_ALIASES: Final[Mapping[Address, Address]] = MappingProxyType({})
 TAGS: Final = "tags"  # beside the spec, but a field to people
 
 
@@ -62,10 +66,15 @@ class Difference:
 
 
 def difference(
-    doc: Document, applied: Applied, fields: Fields, *, withhold: Iterable[Held] = ()
+    doc: Document,
+    applied: Applied,
+    fields: Fields,
+    *,
+    withhold: Iterable[Held] = (),
+    aliases: Mapping[Address, Address] = NO_ALIASES,
 ) -> Difference:
     """Compare, and hold back what may never be done and what the caller withholds by path."""
-    found = field_changes(doc, applied, fields)
+    found = field_changes(doc, applied, fields, aliases)
     held = {hold.change.path: hold for hold in withhold}
     for change in found:
         refusal = _refusal(doc.kind, change)
@@ -81,8 +90,14 @@ def difference(
     )
 
 
-def field_changes(doc: Document, applied: Applied, fields: Fields) -> tuple[FieldChange, ...]:
-    """All differences, sorted by path. An item of a named list that comes or goes is one change."""
+def field_changes(
+    doc: Document,
+    applied: Applied,
+    fields: Fields,
+    aliases: Mapping[Address, Address] = NO_ALIASES,
+) -> tuple[FieldChange, ...]:
+    """All differences, sorted by path. An item of a named list that comes or goes is one change.
+    `aliases`: what old names in the record mean; an object that was renamed is the same one."""
     changes = [
         FieldChange(
             path=".".join(path),
@@ -90,7 +105,7 @@ def field_changes(doc: Document, applied: Applied, fields: Fields) -> tuple[Fiel
             after=after,
             disposition=fields.disposition(doc.kind, path),
         )
-        for path, before, after in _leaves((), applied.spec, doc.spec)
+        for path, before, after in _leaves((), _today(applied, aliases), doc.spec)
     ]
     if applied.tags != doc.tags:
         changes.append(
@@ -102,6 +117,32 @@ def field_changes(doc: Document, applied: Applied, fields: Fields) -> tuple[Fiel
             )
         )
     return tuple(sorted(changes, key=lambda change: change.path))
+
+
+def _today(applied: Applied, aliases: Mapping[Address, Address]) -> Spec:
+    """The applied spec with references under the names that their objects have now."""
+    if not aliases or aliases.keys().isdisjoint(applied.needs):
+        return applied.spec
+
+    def name(kind: Kind, old: str) -> str:
+        of = address(kind, old)
+        return aliases.get(of, of).partition("/")[2]
+
+    spec = dict(applied.spec)
+    if applied.kind is Kind.VOLUME and (spec.get("source") or {}).get("image"):
+        spec["source"] = {**spec["source"], "image": name(Kind.IMAGE, spec["source"]["image"])}
+    if applied.kind is Kind.VM:
+        spec["nics"] = {
+            key: {**nic, "network": name(Kind.NETWORK, nic["network"])}
+            for key, nic in spec["nics"].items()
+        }
+        spec["disks"] = {
+            key: disk | {kind.value: name(kind, disk[kind]) for kind in _OF_DISKS if disk.get(kind)}
+            for key, disk in spec["disks"].items()
+        }
+        groups = [name(Kind.GROUP, group) for group in spec["placement"]["groups"]]
+        spec["placement"] = {**spec["placement"], "groups": groups}
+    return spec
 
 
 def causes(doc: Document, changes: Iterable[FieldChange]) -> tuple[Cause, ...]:

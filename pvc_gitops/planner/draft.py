@@ -21,7 +21,6 @@ from pvc_gitops.model.records import Applied
 from pvc_gitops.planner.context import object_of
 from pvc_gitops.planner.operations import COSTS, estimate_s
 
-
 NOTHING_ELSE: Final[Mapping[Address, str]] = MappingProxyType({})
 
 

@@ -11,6 +11,7 @@ from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.plan import ItemKind, PlacementChoice
 from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.planner.admission import denied, refused, report_refused
+from pvc_gitops.planner.adoption import adopts_guest
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.leases import Allocator
@@ -35,6 +36,8 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Table, Survival]:
     new: dict[VmName, tuple[Document, Applied]] = {}
     existing: list[tuple[Document, Applied]] = []
     for doc in context.spec.of_kind(Kind.VM):
+        if adopts_guest(context, draft, allocator, doc):
+            continue
         applied, name = context.applied(doc.address), VmName(doc.name)
         is_untouched = applied is not None and _is_untouched(context, doc, applied)
         if not is_untouched and (

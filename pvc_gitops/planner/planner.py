@@ -6,11 +6,12 @@ contents; whatever depends on order between kinds stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import PlanId, address
+from pvc_gitops.model.ids import Address, PlanId, address
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import (
     Action,
@@ -18,13 +19,15 @@ from pvc_gitops.model.plan import (
     Change,
     ItemKind,
     Loss,
+    Permit,
     Plan,
     PlanPolicy,
     Step,
     Summary,
 )
 from pvc_gitops.model.spec import ClusterSpec
-from pvc_gitops.planner import drift, identity, removal
+from pvc_gitops.model.transitions import Word
+from pvc_gitops.planner import drift, identity, moves, removal, safety
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.guests import plan_guests
@@ -35,6 +38,8 @@ from pvc_gitops.planner.steps.networks import plan_network
 from pvc_gitops.planner.steps.pools import plan_pool
 from pvc_gitops.planner.steps.volumes import plan_volume
 from pvc_gitops.planner.survival import Survival
+from pvc_gitops.planner.trash import plan_trash
+from pvc_gitops.planner.words import plan_words
 
 # Raised whenever the same arguments would give another plan.
 PLANNER_VERSION: Final = "0.1.0"
@@ -56,9 +61,21 @@ def plan(
         policy: what else the outcome depends on.
         parent: the plan in force, which this one would replace.
     """
-    context = Context(spec=spec, inventory=inventory, policy=policy)
-    draft = Draft(inventory.estimates)
+    context = moves.arranged(Context(spec=spec, inventory=inventory, policy=policy))
+    draft, survival = _drafted(context)
+    over = safety.over_disrupted(context, draft.changes)
+    if over:
+        # Whom a commit disturbs is known when all of it is planned: so it is planned once more.
+        context = replace(context, calm=frozenset(over))
+        draft, survival = _drafted(context)
+        _report_calm(draft, over)
+    return _finished(context, inventory, draft, survival, parent)
 
+
+def _drafted(context: Context) -> tuple[Draft, Survival]:
+    """Everything in its order."""
+    spec, draft = context.spec, Draft(context.inventory.estimates)
+    moves.plan_moves(context, draft)
     going = removal.doomed(context, draft)
     removal.remove_guests(context, draft, going)
     for kind in plain.KINDS:
@@ -74,11 +91,27 @@ def plan(
         plan_network(context, draft, doc)
     _, survival = plan_guests(context, draft)
     removal.remove_others(context, draft, going)
+    plan_trash(context, draft)
+    plan_words(context, draft)
+    moves.tell_moves(context, draft)
     _report_nodes(context, draft)
     drift.report(context, draft)
     _report_capacity(context, draft, survival)
+    return draft, survival
 
-    return _finished(context, draft, survival, parent)
+
+def _report_calm(draft: Draft, over: Mapping[Address, str]) -> None:
+    names = ", ".join(sorted(over))
+    for of, text in sorted(over.items()):
+        draft.item(
+            ItemKind.BLOCKED,
+            of,
+            "disrupt-budget",
+            text,
+            remedy=f"add to transitions.yaml: `disrupted: [{names}]` (pvc allow --last), or change "
+            "fewer in one commit",
+            permits=(Permit(word=Word.DISRUPTED, address=of),),
+        )
 
 
 def exit_code(of: Plan) -> int:
@@ -88,22 +121,27 @@ def exit_code(of: Plan) -> int:
     return _EXIT_CHANGES if of.steps else _EXIT_NOTHING
 
 
-def _finished(context: Context, draft: Draft, survival: Survival, parent: PlanId | None) -> Plan:
+def _finished(
+    context: Context,
+    inventory: Inventory,
+    draft: Draft,
+    survival: Survival,
+    parent: PlanId | None,
+) -> Plan:
+    """`inventory`: as it was observed, before any address was changed in it."""
     steps = ordered(draft.steps)
     changes = tuple(change for _, change in sorted(draft.changes.items()))
     report = tuple(sorted(draft.report, key=lambda i: (i.address, i.kind, i.code, i.text)))
     digests = identity.Digests(context.spec.digests)
     return Plan(
-        id=identity.plan_id(
-            context.spec, context.inventory, context.policy, parent, digests=digests
-        ),
+        id=identity.plan_id(context.spec, inventory, context.policy, parent, digests=digests),
         effect=identity.effect(changes, report, digests=digests),
         parent=parent,
         planner_version=context.policy.planner_version,
         commit=context.spec.commit,
         cluster_id=context.inventory.cluster_id,
         now_s=context.inventory.now_s,
-        inventory=identity.stamps(context.inventory),
+        inventory=identity.stamps(inventory),
         changes=changes,
         steps=steps,
         placement=tuple(sorted(draft.placement, key=lambda choice: choice.vm)),
@@ -129,6 +167,8 @@ def _summary(
         update=actions.count(Action.UPDATE),
         delete=actions.count(Action.DELETE),
         restore=actions.count(Action.RESTORE),
+        move=actions.count(Action.MOVE),
+        adopt=actions.count(Action.ADOPT),
         blocked=kinds.count(ItemKind.BLOCKED),
         waiting=kinds.count(ItemKind.WAITING),
         downtime_s=max((change.downtime_s for change in changes), default=0.0),

@@ -19,10 +19,15 @@ def record_of(
     cluster_id: str,
     spec: Spec | None = None,
     incarnation: int = 1,
+    like: Applied | None = None,
 ) -> Applied:
     """The record of an object that is nothing but its spec. `spec` where less than the document's
-    is put in force. The plan's id is not known yet: whoever writes the record adds it."""
+    is put in force; `like` where it goes on with the life of a record that stands, whose identity may be
+    older than its address. The plan's id is not known yet: whoever writes the record adds it."""
     effective = doc.spec if spec is None else spec
+    if like is not None:
+        incarnation = like.incarnation
+    derived = derived_uuid(cluster_id, doc.address, incarnation) if like is None else like.uuid
     return Applied(
         address=doc.address,
         kind=doc.kind,
@@ -30,7 +35,7 @@ def record_of(
         spec=effective,
         tags=doc.tags,
         incarnation=incarnation,
-        uuid=derived_uuid(cluster_id, doc.address, incarnation),
+        uuid=derived,
         phase=Phase.PRESENT,
         needs=references(doc.kind, effective),
         commit=commit,
@@ -38,6 +43,7 @@ def record_of(
         wanted=None,
         nics={},
         disks={},
+        names=() if like is None else like.names,
     )
 
 
@@ -69,14 +75,14 @@ def _references(kind: Kind, spec: Spec) -> Iterator[Address]:
         image = (spec.get("source") or {}).get("image")
         if image is not None:
             yield address(Kind.IMAGE, image)
+    elif kind is Kind.FORGE and spec.get("token"):
+        yield address(Kind.SECRET, spec["token"]["secret"])
     elif kind is Kind.NODE and spec.get("bmc"):
         yield address(Kind.SECRET, spec["bmc"]["password"]["secret"])
     elif kind is Kind.CLUSTER:
         credentials = spec["source"].get("credentials")
         if credentials:
             yield address(Kind.SECRET, credentials["secret"])
-    elif kind is Kind.FORGE and spec.get("token"):
-        yield address(Kind.SECRET, spec["token"]["secret"])
 
 
 def _of_vm(spec: Spec) -> Iterator[Address]:

@@ -7,14 +7,16 @@ everything that used it, by the needs that were stored when it was applied (D5).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import Address
+from pvc_gitops.model.ids import Address, VmName
 from pvc_gitops.model.plan import Action, Cause, Change, Operation
-from pvc_gitops.model.records import Applied
+from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.model.transitions import Word
 from pvc_gitops.planner import safety
-from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.context import WORDS, Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps import networks, vms
 from pvc_gitops.planner.steps.common import is_hindered, keep
@@ -41,10 +43,13 @@ def doomed(context: Context, draft: Draft) -> Mapping[Address, Applied]:
     """The objects that go, as far as they themselves allow it. The others are kept, and reported."""
     allowed: dict[Address, Applied] = {}
     for of, applied in sorted(context.inventory.applied.items()):
-        if of in context.spec.documents:
+        if of in context.spec.documents or of == WORDS:
             continue
-        if is_hindered(context, draft, of):
+        if of not in context.held and is_hindered(context, draft, of):
             keep(draft, applied)
+            continue
+        if context.said(Word.FORGOTTEN, of) is not None:
+            _forget(context, draft, applied)
             continue
         refusal = safety.reason_unsafe_to_delete(context, applied)
         if refusal is None:
@@ -54,6 +59,28 @@ def doomed(context: Context, draft: Draft) -> Mapping[Address, Applied]:
     for of, refusal in safety.over_budget(context, allowed.values()).items():
         _refuse(draft, allowed.pop(of), refusal)
     return allowed
+
+
+def _forget(context: Context, draft: Draft, applied: Applied) -> None:
+    """It goes on as it is and is no longer ours: a running guest without our mark, data where it is.
+    Its node gives it no address, no restart and no place any more; it ends with its node's lease."""
+    of, name = applied.address, VmName(applied.name)
+    refusal = safety.reason_unsafe_to_forget(context, applied)
+    if refusal is not None:
+        _refuse(draft, applied, refusal)
+        return
+    owner = context.owner(name) if applied.kind is Kind.VM else None
+    node = owner or context.coordinator(of)
+    assert node is not None
+    if owner is not None:
+        inputs: dict[str, object] = {"uuid": applied.uuid}
+        draft.step(Operation.VM_FORGET, of, node, pre=applied.digest, inputs=inputs)
+    else:
+        free = {"is_free": True}
+        draft.step(Operation.RECORD_DROP, of, node, pre=applied.digest, inputs=free)
+    entry = context.said(Word.FORGOTTEN, of)
+    place = None if entry is None else entry.place
+    _removed(draft, applied, Cause(code="forgotten", text="forgotten; it goes on", place=place))
 
 
 def remove_guests(context: Context, draft: Draft, going: Mapping[Address, Applied]) -> None:
@@ -69,7 +96,9 @@ def remove_others(context: Context, draft: Draft, going: Mapping[Address, Applie
         for _, applied in sorted(going.items()):
             if applied.kind is not kind:
                 continue
-            users = [of for of, record in draft.after.items() if applied.address in record.needs]
+            users = [
+                of for of, record in draft.after.items() if applied.address in context.needs(record)
+            ]
             refusal = safety.reason_still_used(applied, users) or safety.reason_trash_to_come(
                 applied, draft.steps.values()
             )
@@ -88,7 +117,8 @@ def _remove(context: Context, draft: Draft, applied: Applied) -> None:
     of, pre = applied.address, applied.digest
     node = context.coordinator(of)
     assert node is not None
-    users = [a for a, record in context.inventory.applied.items() if of in record.needs]
+    records = context.inventory.applied.items()
+    users = [a for a, record in records if of in context.needs(record)]
     needs: list[str | None] = [*draft.lasts(users)]
     data = applied.disks.get("data")
     is_there = data is not None and context.image(data.pool, data.image) is not None
@@ -108,10 +138,14 @@ def _remove(context: Context, draft: Draft, applied: Applied) -> None:
                 inputs={"pool": data.pool, "image": data.image} | last,
             )
         ]
-    draft.step(Operation.RECORD_DROP, of, node, needs=needs, pre=pre)
+    if applied.kind is Kind.VOLUME:
+        record = replace(applied, phase=Phase.TRASHED)
+        draft.step(Operation.RECORD_KEEP, of, node, needs=needs, pre=pre, record=record)
+    else:
+        draft.step(Operation.RECORD_DROP, of, node, needs=needs, pre=pre)
 
 
-def _removed(draft: Draft, applied: Applied) -> None:
+def _removed(draft: Draft, applied: Applied, because: Cause | None = None) -> None:
     draft.changes[applied.address] = Change(
         address=applied.address,
         actions=(Action.DELETE,),
@@ -120,10 +154,19 @@ def _removed(draft: Draft, applied: Applied) -> None:
         after=None,
         disposition=None,
         downtime_s=0.0,
-        because=(Cause(code="removed", text=f"{safety.file_of(applied)} removed", place=None),),
+        because=(
+            because or Cause(code="removed", text=f"{safety.file_of(applied)} removed", place=None),
+        ),
     )
 
 
 def _refuse(draft: Draft, applied: Applied, refusal: safety.Refusal) -> None:
     keep(draft, applied)
-    draft.item(refusal.kind, applied.address, refusal.code, refusal.text, remedy=refusal.remedy)
+    draft.item(
+        refusal.kind,
+        applied.address,
+        refusal.code,
+        refusal.text,
+        remedy=refusal.remedy,
+        permits=refusal.permits,
+    )

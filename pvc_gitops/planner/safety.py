@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from pvc_gitops.model.document import DOCUMENT_KINDS, Kind
 from pvc_gitops.model.ids import Address, VmName
+from pvc_gitops.model.intents import IntentKind
 from pvc_gitops.model.inventory import NodeState
-from pvc_gitops.model.plan import ItemKind, Operation, Step
+from pvc_gitops.model.plan import Action, Change, ItemKind, Operation, Permit, Step
 from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.model.transitions import Word
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 
@@ -32,6 +34,7 @@ class Refusal:
     code: str
     text: str
     remedy: str
+    permits: tuple[Permit, ...] = ()
 
 
 def file_of(applied: Applied) -> str:
@@ -40,12 +43,39 @@ def file_of(applied: Applied) -> str:
     return f"{folder}/{applied.name}.yaml"
 
 
+def reason_unsafe_to_forget(context: Context, applied: Applied) -> Refusal | None:
+    """Nothing is destroyed, so only its node's word is needed, and that nobody of ours is on it."""
+    users = [
+        of
+        for of, record in sorted(context.inventory.applied.items())
+        if applied.address in context.needs(record)
+    ]
+    if users:
+        named = ", ".join(users[:3])
+        return Refusal(
+            kind=ItemKind.BLOCKED,
+            code="still-used",
+            text=f"to be forgotten, but {named} still needs it",
+            remedy=f"forget or remove {named} first",
+        )
+    owner = context.owner(VmName(applied.name)) if applied.kind is Kind.VM else None
+    if owner is not None and owner not in context.online:
+        return Refusal(
+            kind=ItemKind.WAITING,
+            code="not-observed",
+            text=f"to be forgotten; waits until {owner} is seen again",
+            remedy="pvc status",
+        )
+    return None
+
+
 def reason_unsafe_to_delete(context: Context, applied: Applied) -> Refusal | None:
     """The first reason of the object itself. What is being removed already was allowed to be."""
     if applied.phase is Phase.REMOVING:
         return _reason_unobserved(context, applied)
     return (
-        _reason_unaccepted(context)
+        _reason_held(context, applied)
+        or _reason_unaccepted(context)
         or _reason_protected(applied)
         or _reason_not_retired(applied)
         or _reason_unobserved(context, applied)
@@ -78,26 +108,64 @@ def reason_trash_to_come(applied: Applied, steps: Iterable[Step]) -> Refusal | N
 
 
 def over_budget(context: Context, doomed: Iterable[Applied]) -> Mapping[Address, Refusal]:
-    """All deletions of a kind of which one plan may not hold so many."""
+    """All deletions of a kind of which one plan, or one day, may not hold so many. What is said to be
+    removed is meant, and does not count."""
     by_kind: dict[Kind, list[Applied]] = {}
     for applied in doomed:
-        if applied.phase is Phase.PRESENT and applied.kind in _BUDGET_OF:
+        is_meant = context.said(Word.REMOVED, applied.address) is not None
+        if applied.phase is Phase.PRESENT and applied.kind in _BUDGET_OF and not is_meant:
             by_kind.setdefault(applied.kind, []).append(applied)
     refused: dict[Address, Refusal] = {}
     for kind, objects in by_kind.items():
         word = _BUDGET_OF[kind]
         budget = getattr(context.cluster.max_destroy, word)
-        if len(objects) <= budget:
+        spent = context.inventory.spent.destroyed.get(word, 0)
+        if len(objects) + spent <= budget:
             continue
-        refusal = Refusal(
-            kind=ItemKind.BLOCKED,
-            code="destroy-budget",
-            text=f"{len(objects)} {word} to destroy at once; apply.max_destroy allows {budget}",
-            remedy=f"set `apply: {{max_destroy: {{{word}: {len(objects)}}}}}` in cluster.yaml, "
-            "or delete fewer in one commit",
-        )
-        refused |= {applied.address: refusal for applied in objects}
+        before = f" after {spent} in the last 24 h" if spent else " at once"
+        names = ", ".join(sorted(applied.address for applied in objects))
+        refused |= {
+            applied.address: Refusal(
+                kind=ItemKind.BLOCKED,
+                code="destroy-budget",
+                text=f"{len(objects)} {word} to destroy{before}; apply.max_destroy allows {budget}",
+                remedy=f"add to transitions.yaml: `removed: [{names}]` (pvc allow --last), or "
+                "delete fewer in one commit",
+                permits=(Permit(word=Word.REMOVED, address=applied.address),),
+            )
+            for applied in objects
+        }
     return refused
+
+
+def over_disrupted(context: Context, changes: Mapping[Address, Change]) -> Mapping[Address, str]:
+    """Guests that a draft disrupts beyond the budgets, with the refusal's text: all of a word of which
+    one plan, or one day, may not hold so many. What is said to be disrupted is meant."""
+    by_word: dict[str, list[Address]] = {}
+    for of, change in sorted(changes.items()):
+        word = disruption(change)
+        is_meant = context.said(Word.DISRUPTED, of) is not None
+        is_asked = bool(context.standing(IntentKind.RESTART, of))  # by a person, not by a commit
+        if word is not None and not is_meant and not is_asked:
+            by_word.setdefault(word, []).append(of)
+    refused: dict[Address, str] = {}
+    for word, guests in by_word.items():
+        budget = getattr(context.cluster.max_disrupt, word)
+        spent = context.inventory.spent.disrupted.get(word, 0)
+        if len(guests) + spent > budget:
+            before = f" after {spent} in the last 24 h" if spent else " at once"
+            text = f"{len(guests)} {word}{before}; apply.max_disrupt allows {budget}"
+            refused |= dict.fromkeys(guests, text)
+    return refused
+
+
+def disruption(change: Change) -> str | None:
+    """What a change is in words of `apply.max_disrupt`."""
+    if not change.address.startswith(f"{Kind.VM}/") or Action.RESTORE in change.actions:
+        return None
+    if change.actions == (Action.DELETE, Action.CREATE):
+        return "replaces"
+    return "reboots" if change.downtime_s and Action.DELETE not in change.actions else None
 
 
 def _reason_unaccepted(context: Context) -> Refusal | None:
@@ -124,24 +192,28 @@ def _reason_protected(applied: Applied) -> Refusal | None:
 
 
 def _reason_renamed(context: Context, applied: Applied) -> Refusal | None:
-    """A MAC that another, new guest declares: it is meant to be the same one, and its disks would stay
-    behind."""
-    if applied.kind is not Kind.VM:
+    """What goes and what comes in its place without a word: is it the same one?"""
+    of = applied.address
+    heir = context.renamed.get(of)
+    if heir is None:
         return None
-    macs = {lease.mac for lease in applied.nics.values()}
-    for doc in context.spec.of_kind(Kind.VM):
-        declared = {nic["mac"].lower() for nic in doc.spec["nics"].values()}
-        if context.applied(doc.address) is None and macs & declared:
-            file = file_of(applied)
-            return Refusal(
-                kind=ItemKind.BLOCKED,
-                code="renamed",
-                text=f"its file is gone, and {doc.address} declares its MAC: a guest under another "
-                "name begins with new disks, these would go to the trash",
-                remedy=f"git restore {file} and remove {doc.file}; if new disks are meant, remove "
-                f"{file} first, and declare {doc.address} in a later commit",
-            )
-    return None
+    moved = f"moved: [{{from: {of}, to: {heir}}}]"
+    return Refusal(
+        kind=ItemKind.BLOCKED,
+        code="renamed",
+        text=f"its file is gone, and {heir} comes that looks like it: renamed, or removed?",
+        remedy=f"add to transitions.yaml: `{moved}` to rename it (pvc allow --last), or "
+        f"`removed: [{of}]` if new data is meant",
+        permits=(Permit(word=Word.MOVED, address=heir, source=of),),
+    )
+
+
+def _reason_held(context: Context, applied: Applied) -> Refusal | None:
+    """It is to be moved, and cannot be now: above all it is not deleted meanwhile."""
+    held = context.held.get(applied.address)
+    if held is None:
+        return None
+    return Refusal(kind=held.kind, code=held.code, text=held.text, remedy=held.remedy)
 
 
 def _reason_not_retired(applied: Applied) -> Refusal | None:

@@ -18,7 +18,9 @@ def settle(
     context: Context, draft: Draft, doc: Document, applied: Applied, withhold: Iterable[Held] = ()
 ) -> Difference:
     """The difference that comes into force now; the rest goes into the report."""
-    found = difference(doc, applied, context.spec.fields, withhold=withhold)
+    found = difference(
+        doc, applied, context.spec.fields, withhold=withhold, aliases=context.aliases
+    )
     for hold in found.held:
         draft.report.append(
             ReportItem(
@@ -119,6 +121,19 @@ def keep(draft: Draft, applied: Applied | None) -> None:
 def is_hindered(context: Context, draft: Draft, of: Address, *, storage: bool = False) -> bool:
     """Whether nothing can be decided about it now: a step of another plan is at it, one of the plan in
     force still removes what is declared again, or what it lies on is not observed. Says so."""
+    held = context.held.get(of)
+    if held is not None:
+        doc = context.spec.documents.get(of)
+        draft.item(
+            held.kind,
+            of,
+            held.code,
+            held.text,
+            remedy=held.remedy,
+            place=None if doc is None else doc.place(()),
+            permits=held.permits,
+        )
+        return True
     claim = context.foreign_claim(of)
     if claim is None and of in context.spec.documents:
         claim = context.undoing(of)

@@ -29,7 +29,7 @@ def plan_network(context: Context, draft: Draft, doc: Document) -> None:
         keep(draft, applied)
         return
     if applied is None:
-        record = _record(context, doc, None, 1)
+        record = _record(context, doc, None, None)
         _put(context, draft, record, pre="")
         created(draft, doc, record)
         _ensure(context, draft, record)
@@ -43,7 +43,7 @@ def plan_network(context: Context, draft: Draft, doc: Document) -> None:
     if found.is_replacement:
         _replace(context, draft, doc, applied, found)
         return
-    record = _record(context, doc, found, applied.incarnation)
+    record = _record(context, doc, found, applied)
     if is_same(applied, record):
         keep(draft, applied)
         if _ensure(context, draft, applied):
@@ -99,19 +99,27 @@ def _replace(
         keep(draft, applied)
         return
     dropped = retire(context, draft, applied)
-    record = _record(context, doc, found, applied.incarnation + 1)
+    record = _record(context, doc, found, None, incarnation=applied.incarnation + 1)
     _put(context, draft, record, pre="", after=dropped)
     updated(draft, doc, applied, record, found, actions=(Action.DELETE, Action.CREATE))
     _ensure(context, draft, record)
 
 
-def _record(context: Context, doc: Document, found: Difference | None, incarnation: int) -> Applied:
+def _record(
+    context: Context,
+    doc: Document,
+    found: Difference | None,
+    like: Applied | None,
+    *,
+    incarnation: int = 1,
+) -> Applied:
     return record_of(
         doc,
         commit=context.spec.commit,
         cluster_id=context.inventory.cluster_id,
         spec=None if found is None else found.spec,
         incarnation=incarnation,
+        like=like,
     )
 
 
@@ -175,5 +183,5 @@ def _users(context: Context, of: Address) -> list[Address]:
     return [
         a
         for a, record in sorted(context.inventory.applied.items())
-        if record.kind is Kind.VM and of in record.needs
+        if record.kind is Kind.VM and of in context.needs(record)
     ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pvc_gitops.model.document import Document, Kind
-from pvc_gitops.model.ids import NodeName, address
+from pvc_gitops.model.ids import Address, NodeName, address
 from pvc_gitops.model.plan import Action, Operation
 from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.spec import Volume
-from pvc_gitops.planner.context import Context
+from pvc_gitops.model.transitions import Word
+from pvc_gitops.model.units import size_text
+from pvc_gitops.planner.adoption import adopted_volume
+from pvc_gitops.planner.context import Context, object_of
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.records import record_of
 from pvc_gitops.planner.steps.common import (
@@ -22,6 +25,7 @@ from pvc_gitops.planner.steps.common import (
     settle,
     updated,
 )
+from pvc_gitops.planner.steps.data import may_be_made
 from pvc_gitops.planner.steps.disks import making, rbd_name, trashed, youngest_life
 
 
@@ -64,7 +68,7 @@ def plan_volume(context: Context, draft: Draft, doc: Document) -> None:
         commit=context.spec.commit,
         cluster_id=context.inventory.cluster_id,
         spec=found.spec,
-        incarnation=applied.incarnation,
+        like=applied,
     )
     old, size_mib = applied.disks["data"], Volume.from_spec(doc.name, found.spec).size_mib
     record = replace(record, disks={"data": replace(old, size_mib=size_mib)})
@@ -100,9 +104,20 @@ def _bring_back(
 
 
 def _create(context: Context, draft: Draft, doc: Document, node: NodeName) -> None:
-    prefix = f"{Kind.VOLUME}.{doc.name}."
-    record = _new_record(context, doc, youngest_life(context, prefix, [doc.address]))
-    if is_blocked_by_needs(draft, doc, record):
+    adopted = context.said(Word.ADOPTED, doc.address)
+    if adopted is not None:
+        adopted_volume(context, draft, doc, adopted)
+        return
+    kept = context.kept.get(doc.address)
+    source = restored_from(context, doc.address)
+    if source is not None:
+        record = _taken_over(context, draft, doc, source)
+    else:
+        life = youngest_life(context, doc.address, [doc.address]) if kept is None else 0
+        record = _new_record(context, doc, life, kept)
+    if record is None or is_blocked_by_needs(draft, doc, record):
+        return
+    if source is None and not may_be_made(context, draft, doc, record):
         return
     image = Volume.from_spec(doc.name, doc.spec).source_image
     operation, inputs = making(
@@ -116,7 +131,7 @@ def _create(context: Context, draft: Draft, doc: Document, node: NodeName) -> No
         doc.address,
         node,
         needs=draft.lasts(record.needs),
-        pre="",
+        pre=context.digest(doc.address),
         record=record,
         inputs=inputs,
     )
@@ -124,10 +139,54 @@ def _create(context: Context, draft: Draft, doc: Document, node: NodeName) -> No
     created(draft, doc, record, Action.RESTORE if is_back else Action.CREATE)
 
 
-def _new_record(context: Context, doc: Document, life: int) -> Applied:
-    cluster_id = context.inventory.cluster_id
-    record = record_of(doc, commit=context.spec.commit, cluster_id=cluster_id, incarnation=life)
+def _taken_over(context: Context, draft: Draft, doc: Document, source: Address) -> Applied | None:
+    """The record of a volume whose data is what somebody who is gone left in the trash."""
+    ref, entry = trashed_disk(context, source), context.said(Word.RESTORED, doc.address)
+    assert entry is not None
     volume = Volume.from_spec(doc.name, doc.spec)
-    name = rbd_name(cluster_id, doc.address, life)
+    wrong = ""
+    if ref is None or trashed(context, ref) is None:
+        wrong = f"{source} does not lie in the trash"
+    elif volume.pool != ref.pool:
+        wrong = f"{source} lies in the trash of pool/{ref.pool}"
+    elif volume.size_mib < ref.size_mib:
+        wrong = f"{source} has {size_text(ref.size_mib)}, and volumes do not shrink"
+    if wrong or ref is None:
+        draft.blocked(
+            doc.address,
+            "nothing-to-restore",
+            wrong,
+            f"correct {doc.file}, or take the entry out: it begins empty then",
+            entry.place,
+        )
+        return None
+    record = _new_record(context, doc, youngest_life(context, doc.address, [doc.address]), None)
+    return replace(record, disks={"data": replace(ref, size_mib=volume.size_mib)})
+
+
+def restored_from(context: Context, of: Address) -> Address | None:
+    """The part or volume whose data a declared volume takes out of the trash, by word."""
+    entry = context.said(Word.RESTORED, of)
+    return None if entry is None else entry.source
+
+
+def trashed_disk(context: Context, part: Address) -> DiskRef | None:
+    """Where the data of what is gone lies: `vm/mail/disk/root` or `volume/archive`."""
+    kept = context.kept.get(object_of(part))
+    if kept is None:
+        return None
+    return kept.disks.get(part.split("/")[-1] if kept.kind is Kind.VM else "data")
+
+
+def _new_record(context: Context, doc: Document, life: int, kept: Applied | None) -> Applied:
+    cluster_id = context.inventory.cluster_id
+    record = record_of(
+        doc, commit=context.spec.commit, cluster_id=cluster_id, incarnation=life, like=kept
+    )
+    volume = Volume.from_spec(doc.name, doc.spec)
+    if kept is not None and kept.disks["data"].pool == volume.pool:
+        data = replace(kept.disks["data"], size_mib=volume.size_mib)
+        return replace(record, disks={"data": data})
+    name = rbd_name(cluster_id, doc.address, record.incarnation)
     data = DiskRef(pool=volume.pool, image=name, size_mib=volume.size_mib)
     return replace(record, disks={"data": data})

@@ -85,7 +85,7 @@ _APPLY: Final = record(
                         reference(Kind.WINDOW, "One MaintenanceWindow.", "db-night"), most=20,
                         unique=True),
         "max_destroy": record(
-            "How many deletions one commit may cause; more is BLOCKED.",
+            "How many deletions one commit, or one day, may cause; more is BLOCKED.",
             {
                 "vms": _budget("deletions of guests", 3),
                 "volumes": _budget("deletions of volumes", 3),
@@ -96,7 +96,7 @@ _APPLY: Final = record(
             },
         ),
         "max_disrupt": record(
-            "How many disturbances of guests and nodes one commit may cause; more is BLOCKED.",
+            "How many disturbances of guests one commit, or one day, may cause; more is BLOCKED.",
             {
                 "reboots": _budget("reboots", 5),
                 "replaces": _budget("replacements", 0),
