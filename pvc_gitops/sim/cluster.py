@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pvc_gitops.controllers import agent, ha, plan
 from pvc_gitops.formation.first_records import first_records
@@ -41,6 +41,7 @@ BOOT_S: Final = 60.0
 FAILOVER_S: Final = 2.8  # Z: ZooKeeper is silent this long when its leader's host loses power
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
 _FORMATION: Final = 1
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -123,8 +124,8 @@ class SimCluster:
         self.checkers = Checkers(kernel=self.kernel)
         self.tree = Tree()
         self.origin = Origin()
-        self.events: list[dict[str, Any]] = []
         self.proposals: dict[str, CommitId] = {}  # branches beside the tracked one, by ref
+        self.events: list[dict[str, Any]] = []
         self.spec = load(files, commit=self.origin.push(files, subject))
         self.ceph = Ceph(
             kernel=self.kernel,
@@ -251,8 +252,8 @@ class SimCluster:
             repo=RepoPort(
                 self.origin, node.mirror, process, lambda: node.is_up and node.has_network
             ),
-            jobs=process.jobs,
             proposals=ProposalsPort(self.origin, self.proposals, process),
+            jobs=process.jobs,
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
             archive=ArchivePort(node.archive, process),
@@ -304,6 +305,14 @@ class SimCluster:
             and self.kernel.now_s >= self._silent_until_s
             and self.has_quorum()
         )
+
+    def reaching(self) -> list[SimNode]:
+        """Nodes whose agents are at work."""
+        return [
+            node
+            for node in self.nodes.values()
+            if self.reaches_store(node.name) and node.agent.is_up and not node.agent.is_paused
+        ]
 
     def reaches_storage(self, name: NodeName) -> bool:
         # Monitors run on the coordinators: the same majority.
@@ -467,6 +476,11 @@ class SimCluster:
         return "" if stamped is None else str(stamped.value["id"])
 
     # --- what people and tests look at ---
+
+    def get(self, path: str, cls: type[T]) -> T | None:
+        """A record as it stands."""
+        stamped = self.tree.records.get(path)
+        return None if stamped is None else decode(cls, stamped.value)
 
     def record(self, kind: str, **fields: object) -> None:
         """One event, for the result's journal."""

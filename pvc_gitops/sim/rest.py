@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pvc_gitops.controllers import slices, storage
+from pvc_gitops.controllers.decisions import policy_of
 from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.plan import PlannerMemory
+from pvc_gitops.controllers.quarantine import planned_spec
 from pvc_gitops.controllers.retry import is_under_way
-from pvc_gitops.controllers.source import spec_of
 from pvc_gitops.controllers.status import status
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
+from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.ids import Address, VmName
 from pvc_gitops.model.inventory import GuestState, Inventory
 from pvc_gitops.model.records import (
@@ -24,7 +26,9 @@ from pvc_gitops.model.records import (
     Target,
     Wanted,
 )
-from pvc_gitops.planner.planner import POLICY, plan
+from pvc_gitops.model.values import replace
+from pvc_gitops.planner.planner import plan
+from pvc_gitops.sim import autonomy
 from pvc_gitops.sim.cluster import SimCluster, SimNode
 from pvc_gitops.sim.store import Client
 from pvc_gitops.world.protocol import Status
@@ -39,6 +43,7 @@ def pending(cluster: SimCluster) -> str:
         return ""  # without a quorum nothing more can happen
     return (
         _of_source(cluster)
+        or autonomy.pending(cluster)
         or _of_guests(cluster)
         or _of_plan(cluster)
         or _of_claims(cluster)
@@ -46,20 +51,12 @@ def pending(cluster: SimCluster) -> str:
     )
 
 
-def _reaching(cluster: SimCluster) -> list[SimNode]:
-    return [
-        node
-        for node in cluster.nodes.values()
-        if cluster.reaches_store(node.name) and node.agent.is_up and not node.agent.is_paused
-    ]
-
-
 def _of_source(cluster: SimCluster) -> str:
     if not cluster.origin.is_up:
         return ""
     tip = cluster.origin.tip
     heads = []
-    for node in _reaching(cluster):
+    for node in cluster.reaching():
         seen = _get(cluster, paths.seen(node.name), SourceSeen)
         if (
             seen is None
@@ -81,7 +78,7 @@ def _of_guests(cluster: SimCluster) -> str:
     for name, placement in cluster.placements().items():
         node = cluster.nodes.get(placement.owner)
         record = _get(cluster, f"{paths.GUESTS}/{name}", Applied)
-        if node is None or record is None or node not in _reaching(cluster):
+        if node is None or record is None or node not in cluster.reaching():
             continue
         domain = node.guests.domains.get(name)
         should_run = record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
@@ -97,7 +94,7 @@ def _of_guests(cluster: SimCluster) -> str:
 def _of_plan(cluster: SimCluster) -> str:  # noqa: PLR0911  one reason a line
     leader = cluster.leader()
     if leader is None or leader.planner is None:
-        can_lead = any(n.planner is not None and n.planner.is_up for n in _reaching(cluster))
+        can_lead = any(n.planner is not None and n.planner.is_up for n in cluster.reaching())
         return "nobody leads the planners yet" if can_lead else ""
     memory: PlannerMemory = leader.planner.memory
     target = _get(cluster, paths.TARGET, Target)
@@ -106,8 +103,13 @@ def _of_plan(cluster: SimCluster) -> str:  # noqa: PLR0911  one reason a line
         return "the planner is at work"
     if memory.complaint:
         return ""
-    if accepted is not None and (target is None or target.commit != accepted.commit):
-        return f"{accepted.commit[:7]} is not planned yet"
+    aside = _get(cluster, paths.QUARANTINED, Quarantine)
+    wanted = None if accepted is None else accepted.commit if aside is None else aside.commit
+    held = _get(cluster, paths.WITHHELD, Withheld)
+    if held is not None and held.commit == wanted:
+        return ""  # a person is needed
+    if wanted is not None and (target is None or target.commit != wanted):
+        return f"{wanted[:7]} is not planned yet"
     if target is None or memory.plan is None or memory.plan.id != target.plan:
         return "the planner has not read the target"
     store = _looker(cluster, leader)
@@ -115,7 +117,7 @@ def _of_plan(cluster: SimCluster) -> str:  # noqa: PLR0911  one reason a line
     if is_under_way(memory.plan, results):
         statuses = slices.statuses(memory.plan, results)
         left = [s for s in memory.plan.steps if statuses[s.id] in _OPEN]
-        if any(cluster.nodes[step.node] in _reaching(cluster) for step in left):
+        if any(cluster.nodes[step.node] in cluster.reaching() for step in left):
             return f"{len(left)} steps are left, the first is {left[0].id}"
         return ""
     failed = [r for r in results.values() if r.status is StepStatus.FAILED]
@@ -130,7 +132,7 @@ _OPEN = (StepStatus.PENDING, StepStatus.RUNNING)
 
 
 def _of_claims(cluster: SimCluster) -> str:
-    reaching = {node.name for node in _reaching(cluster)}
+    reaching = {node.name for node in cluster.reaching()}
     for name in sorted(cluster.tree.children.get(paths.CLAIMS, ())):
         claim = cluster.tree.records[f"{paths.CLAIMS}/{name}"].value
         if claim["node"] in reaching:
@@ -139,7 +141,7 @@ def _of_claims(cluster: SimCluster) -> str:
 
 
 def _of_processes(cluster: SimCluster) -> str:
-    for node in _reaching(cluster):
+    for node in cluster.reaching():
         memory = node.agent.memory
         if memory.is_woken or memory.is_poked or memory.full_at_s <= memory.due_at_s - 10.0:
             return f"the agent of {node.name} is at work"
@@ -157,15 +159,17 @@ def check(cluster: SimCluster) -> None:
     store = _looker(cluster, leader)
     for name in cluster.tree.children.get(paths.CLAIMS, ()):
         owner = cluster.nodes[cluster.tree.records[f"{paths.CLAIMS}/{name}"].value["node"]]
-        if owner in _reaching(cluster):
+        if owner in cluster.reaching():
             cluster.checkers.broken("claims", f"{name} is still claimed at rest")
     target = _get(cluster, paths.TARGET, Target)
     if target is None:
         return
     results = slices.read_results(store, target.plan)
+    if _get(cluster, paths.WITHHELD, Withheld) is not None:
+        return  # there is something to do, and it waits for a person
     if any(result.status is StepStatus.FAILED for result in results.values()):
         return
-    if any(cluster.nodes[n] not in _reaching(cluster) for n in cluster.nodes):
+    if any(cluster.nodes[n] not in cluster.reaching() for n in cluster.nodes):
         return  # what waits for a silent node is not applied
     again = replan(cluster)
     if again:
@@ -180,8 +184,12 @@ def replan(cluster: SimCluster) -> tuple[str, ...]:
         return ()
     inv = observed.inventory
     assert inv.accepted is not None
-    repo = cluster.world_of(leader, leader.planner).repo
-    found = plan(spec_of(repo, inv.accepted), inv, POLICY, inv.target)
+    world = cluster.world_of(leader, leader.planner)
+    aside = _get(cluster, paths.QUARANTINED, Quarantine)
+    commit = inv.accepted if aside is None else aside.commit
+    spec = planned_spec(world.repo, aside, commit)
+    now = replace(inv, accepted=commit)
+    found = plan(spec, now, policy_of(world, commit), inv.target)
     return tuple(step.id for step in found.steps)
 
 
