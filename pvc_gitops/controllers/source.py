@@ -1,24 +1,31 @@
 """This node's mirror of the repository: fetch, judge, and say what it holds (D7).
 
-A commit counts only if it came by fast-forward from the accepted one and everything in it parsed.
-Otherwise nothing is adopted, the sentence that says why stands in the store, and the last accepted
-commit stays in force.
+A commit counts only if it came by fast-forward from the accepted one, was signed by whom the accepted one
+wants (`controllers.trust`), and everything in it parsed. Otherwise nothing is adopted, the sentences that
+say why stand in the store, and the last accepted commit stays in force.
+
+While the origin is away, mirrors are asked in order, and operators may hand commits over (`pvc source
+submit`); both may only go forward, by the same rules. When it is back it must hold what is in force.
 """
 
 from __future__ import annotations
 
+import base64
 import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from pvc_gitops.controllers.records import read, write
+from pvc_gitops.controllers import blobs, trust
+from pvc_gitops.controllers.records import read, read_all, write
 from pvc_gitops.controllers.view import View
 from pvc_gitops.errors import RepoError, SpecError
 from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import CommitId, NodeName
 from pvc_gitops.model.problem import Problem
-from pvc_gitops.model.records import SourceSeen
+from pvc_gitops.model.records import Applied, SourceSeen
+from pvc_gitops.model.source import Ahead, Override, Source, Submitted
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.load import load
@@ -50,6 +57,27 @@ class Judgement:
     head: CommitId | None
     problems: tuple[str, ...]
     error: str
+    signer: str | None = None  # None: as it was said before
+    via: str = ""
+    diverged: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a fetch is judged by.
+
+    `base`: the accepted commit, from which a new one must descend. `judged`: a tip that was found good
+    before; it is not judged again. `pack`: the objects of `submitted`, where the mirror lacks them.
+    """
+
+    base: CommitId
+    now_s: int  # wall clock: keys have times
+    judged: CommitId | None = None
+    source: Source | None = None
+    ahead: Ahead | None = None
+    override: Override | None = None
+    submitted: Submitted | None = None
+    pack: bytes | None = None
 
 
 def tick(world: World, view: View, memory: SourceMemory, *, is_poked: bool) -> SourceMemory:
@@ -71,10 +99,36 @@ def tick(world: World, view: View, memory: SourceMemory, *, is_poked: bool) -> S
     if view.now_s < memory.due_at_s and not is_poked:
         return memory
     base = view.formation.commit if view.accepted is None else view.accepted.commit
-    judged = memory.judged
-    world.jobs.start(JOB, lambda _: judge(world.repo, base, judged))
+    terms = _terms(world, base, memory.judged)
+    world.jobs.start(JOB, lambda _: judge(world.repo, terms))
     every_s = POLL_DEFAULT_S if view.cluster is None else view.cluster.poll_s
     return replace(memory, is_fetching=True, due_at_s=view.now_s + poll_s(every_s, world.me.node))
+
+
+def _terms(world: World, base: CommitId, judged: CommitId | None) -> Terms:
+    store = world.store
+    submitted, pack = read(store, paths.SUBMITTED, Submitted), None
+    if submitted is not None and not world.repo.has(submitted.commit):
+        held = blobs.read(store, paths.pack(submitted.commit))
+        pack = None if held is None else base64.b64decode(held["pack"])
+    return Terms(
+        base=base,
+        now_s=world.clock.now_s(),
+        judged=judged,
+        source=_source(world, base),
+        ahead=read(store, paths.AHEAD, Ahead),
+        override=read(store, paths.OVERRIDE, Override),
+        submitted=submitted,
+        pack=pack,
+    )
+
+
+def _source(world: World, base: CommitId) -> Source | None:
+    """Of the Cluster document in force."""
+    for record in read_all(world.store, paths.OWNED, Applied).values():
+        if record.kind is Kind.CLUSTER:
+            return Source.from_spec(record.spec, base)
+    return None
 
 
 def poll_s(every_s: float, node: NodeName) -> float:
@@ -96,6 +150,11 @@ def _said(world: World, memory: SourceMemory, found: Judgement) -> SourceMemory:
         if not found.error or before is None
         else before.fetched_at_s,
         error=found.error,
+        signer=_kept(found.signer, None if before is None else before.signer),
+        via=found.via if found.head is not None or before is None else before.via,
+        diverged=found.diverged
+        if found.tip is not None or before is None
+        else before.diverged,  # nobody has looked since
     )
     is_news = before is None or replace(seen, fetched_at_s=before.fetched_at_s) != before
     if is_news:
@@ -115,26 +174,102 @@ def _said(world: World, memory: SourceMemory, found: Judgement) -> SourceMemory:
     return replace(memory, seen=seen, judged=judged, fetches=memory.fetches + 1)
 
 
-def judge(repo: Repo, base: CommitId, judged: CommitId | None) -> Judgement:
-    """Fetch, and say whether the tip may be adopted.
+def _kept(signer: str | None, before: str | None) -> str:
+    return signer if signer is not None else before or ""
 
-    Args:
-        repo: this node's mirror.
-        base: the accepted commit, from which a new one must descend.
-        judged: a tip that was found good before; it is not parsed again.
-    """
+
+def judge(repo: Repo, terms: Terms) -> Judgement:
+    """Fetch, and say whether the tip may be adopted."""
+    error = ""
     try:
-        tip = repo.fetch()
-        problem = _descent(repo, base, tip)
-        if problem:
-            return Judgement(tip=tip, head=None, problems=(problem,), error="")
-        if tip != judged:
-            spec_of(repo, tip)
-    except RepoError as error:
-        return Judgement(tip=None, head=None, problems=(), error=error.reason)
-    except SpecError as error:
-        return Judgement(tip=tip, head=None, problems=sentences(error.problems), error="")
-    return Judgement(tip=tip, head=tip, problems=(), error="")
+        if terms.pack is not None and terms.submitted is not None:
+            repo.take(terms.pack, terms.submitted.commit)
+        fetched = repo.fetch(terms.source)
+        if not fetched.mirror:
+            return _of_origin(repo, terms, fetched.tip)
+        error = fetched.error
+        base, tip = terms.base, fetched.tip
+        if _contains(repo, base, tip):  # it lags behind, as mirrors do
+            return _of_operators(repo, terms, error)
+        words = f"from the mirror {fetched.mirror}"
+        if _contains(repo, tip, base):
+            return _judged(repo, terms, tip, via=words, error=error)
+        error += f"; not taken: {tip[:7]} {words}, which does not follow {base[:7]}"
+        return _of_operators(repo, terms, error)
+    except RepoError as err:
+        return _of_operators(repo, terms, error or err.reason)
+
+
+def _of_origin(repo: Repo, terms: Terms, tip: CommitId) -> Judgement:
+    base, override, ahead = terms.base, terms.override, terms.ahead
+    if override is not None and (override.commit, override.base) == (tip, base):
+        words = f"accepted by {override.by}"
+        return _parsed_only(repo, tip, signer=words)
+    if ahead is not None and not _contains(repo, tip, ahead.commit):
+        words = _diverged(repo, tip, ahead)
+        return Judgement(tip=tip, head=None, problems=(words,), error="", diverged=words)
+    problem = _descent(repo, base, tip)
+    if problem:
+        return Judgement(tip=tip, head=None, problems=(problem,), error="")
+    return _judged(repo, terms, tip, via="", error="")
+
+
+def _of_operators(repo: Repo, terms: Terms, error: str) -> Judgement:
+    """While nothing newer comes from anywhere: what was handed over, if it goes forward."""
+    submitted = terms.submitted
+    try:
+        is_here = submitted is not None and repo.has(submitted.commit)
+        if submitted is not None and is_here and _contains(repo, submitted.commit, terms.base):
+            via = f"submitted by {submitted.by}"
+            return _judged(repo, terms, submitted.commit, via=via, error=error)
+    except RepoError as err:
+        error = err.reason
+    return Judgement(tip=None, head=None, problems=(), error=error)
+
+
+def _judged(repo: Repo, terms: Terms, tip: CommitId, *, via: str, error: str) -> Judgement:
+    """A tip that descends from the accepted commit."""
+    if tip == terms.judged:
+        return Judgement(tip=tip, head=tip, problems=(), error=error, via=via)
+    base = terms.base
+    try:
+        found = trust.judge_range(
+            repo, base, tip, lambda commit: spec_of(repo, commit), terms.now_s
+        )
+        spec_of(repo, tip)
+    except SpecError as err:
+        return Judgement(tip=tip, head=None, problems=sentences(err.problems), error=error)
+    except RepoError as err:
+        if err.retryable:
+            raise
+        words = f"refused: {tip[:7]} is not adopted; {base[:7]} stays in force: {err.reason}"
+        return Judgement(tip=tip, head=None, problems=(words,), error=error)
+    if found.problems:
+        return Judgement(tip=tip, head=None, problems=found.problems, error=error)
+    return Judgement(tip=tip, head=tip, problems=(), error=error, signer=found.signer, via=via)
+
+
+def _parsed_only(repo: Repo, tip: CommitId, *, signer: str) -> Judgement:
+    try:
+        spec_of(repo, tip)
+    except SpecError as err:
+        return Judgement(tip=tip, head=None, problems=sentences(err.problems), error="")
+    return Judgement(tip=tip, head=tip, problems=(), error="", signer=signer)
+
+
+def _contains(repo: Repo, newer: CommitId, older: CommitId) -> bool:
+    return newer == older or (repo.has(older) and repo.is_ancestor(older, newer))
+
+
+def _diverged(repo: Repo, tip: CommitId, ahead: Ahead) -> str:
+    mine = ahead.commit[:7]
+    so = f"diverged: the origin answers and does not hold {mine}, which is in force ({ahead.how})"
+    if _contains(repo, ahead.commit, tip):
+        return f"{so}. It stays in force. Push it, from the clone that has it: git push"
+    return (
+        f"{so}; it has {tip[:7]} instead, which is not adopted. Join them, in the clone that has "
+        f"{mine}: git pull --no-rebase && git push"
+    )
 
 
 def _descent(repo: Repo, base: CommitId, tip: CommitId) -> str:
@@ -143,11 +278,13 @@ def _descent(repo: Repo, base: CommitId, tip: CommitId) -> str:
     if repo.has(base) and repo.is_ancestor(tip, base):
         return (
             f"the branch was set back to {tip[:7]}, which is older than the accepted {base[:7]}; "
-            f"{base[:7]} stays in force. To undo a commit, push a revert of it"
+            f"{base[:7]} stays in force. To undo a commit, push a revert of it; if this is meant: "
+            f"pvc source accept {tip[:7]} --reason …"
         )
     return (
         f"{tip[:7]} does not descend from the accepted {base[:7]}: the branch was force-pushed or "
-        f"replaced; {base[:7]} stays in force. Push a commit that descends from it"
+        f"replaced; {base[:7]} stays in force. Push a commit that descends from it; if this is meant: "
+        f"pvc source accept {tip[:7]} --reason …"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import Address, NodeName, PlanId, VmName, znode_name
+from pvc_gitops.model.ids import Address, CommitId, NodeName, PlanId, VmName, znode_name
 from pvc_gitops.model.intents import IntentId
 
 ROOT: Final = "/pvc"
@@ -29,6 +29,11 @@ LEDGER_HEAD: Final = "/pvc/ledger/head"
 LEDGER_ENTRIES: Final = "/pvc/ledger/entries"
 LEDGER_ARCHIVED: Final = "/pvc/ledger/archived"
 QUARANTINED: Final = "/pvc/source/quarantined"
+SUBMITTED: Final = "/pvc/source/submitted"
+PACKS: Final = "/pvc/source/packs"
+AHEAD: Final = "/pvc/source/ahead"
+DIVERGED: Final = "/pvc/source/diverged"
+OVERRIDE: Final = "/pvc/source/override"
 PACE: Final = "/pvc/pace"
 WITHHELD: Final = "/pvc/withheld"
 PREVIEWS: Final = "/pvc/previews"
@@ -48,6 +53,11 @@ def epoch(role: str) -> str:
 
 def election(role: str) -> str:
     return f"{ELECTION}/{role}"
+
+
+def pack(of: CommitId) -> str:
+    """The objects of a commit that was handed over."""
+    return f"{PACKS}/{of}"
 
 
 def seen(node: NodeName) -> str:

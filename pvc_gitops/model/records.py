@@ -213,6 +213,9 @@ class SourceSeen:
     problems: tuple[str, ...]  # why the tip is not adopted, as people read it
     fetched_at_s: int
     error: str  # why the last fetch failed, or ""
+    signer: str = ""  # who answers for the head: an operator or "the forge"; "" where nobody has to
+    via: str = ""  # how the head came, if not from the origin: "submitted by ann"
+    diverged: str = ""  # what the origin lacks of what is in force, and what to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Final
 
 from pvc_gitops.errors import RepoError
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.source import Source
 from pvc_gitops.model.trust import PLAYER, Signature, SignerKey, Verdict
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.process import Process
-from pvc_gitops.world.ports import CommitInfo
+from pvc_gitops.world.ports import CommitInfo, Fetched
 
 AUTHOR: Final = "operator"
 
@@ -78,7 +79,8 @@ class RepoPort:
     process: Process
     can_reach: Callable[[], bool]
 
-    def fetch(self) -> CommitId:
+    def fetch(self, source: Source | None = None) -> Fetched:
+        del source  # there is one
         if not self.origin.is_up or not self.can_reach():
             raise RepoError("fetch", "origin", "the remote does not answer", retryable=True)
         tip = self.origin.tip
@@ -91,7 +93,14 @@ class RepoPort:
             )
         self.process.spend()
         self.mirror.held |= self.origin.ancestors(tip)
-        return tip
+        return Fetched(tip=tip)
+
+    def take(self, pack: bytes, head: CommitId) -> None:
+        """A pack is the names of its commits: what they hold is known here."""
+        names = {CommitId(name) for name in pack.decode().split()}
+        if head not in names or not names <= self.origin.commits.keys():
+            raise RepoError("unpack", head, "the pack is not whole", retryable=False)
+        self.mirror.held |= names
 
     def has(self, commit: CommitId) -> bool:
         return commit in self.mirror.held

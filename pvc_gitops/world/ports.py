@@ -453,12 +453,28 @@ class CommitInfo:
     parents: tuple[CommitId, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What a fetch brought. `mirror`: who answered instead of the origin, "" if it did; `error` then
+    says why it did not."""
+
+    tip: CommitId
+    mirror: str = ""
+    error: str = ""
+
+
 class Repo(Protocol):
     """This node's bare mirror of the cluster's repository."""
 
-    def fetch(self) -> CommitId:
+    def fetch(self, source: Source | None = None) -> Fetched:
         """The tip of the tracked branch after a fetch, by a subprocess that is killed at its time
-        limit. Raises RepoError: unreachable, branch deleted, too large. The mirror is then as before."""
+        limit: from the origin, or while that is away from the first mirror that answers. None: from
+        where this node was installed from. Raises RepoError: unreachable, branch deleted, too large.
+        The mirror is then as before."""
+        ...
+
+    def take(self, pack: bytes, head: CommitId) -> None:
+        """Take up commits that came by another way. Raises RepoError: not whole, too large."""
         ...
 
     def has(self, commit: CommitId) -> bool: ...
@@ -481,7 +497,7 @@ class Repo(Protocol):
         ...
 
     def changed(self, before: CommitId | None, commit: CommitId) -> tuple[str, ...]:
-        """Paths in which they differ, those inside the folder without the folder; all without `before`."""
+        """Paths in which they differ, without the folder that is read; all of them without `before`."""
         ...
 
     def is_clean_merge(self, commit: CommitId) -> bool:
@@ -491,6 +507,23 @@ class Repo(Protocol):
     def signature(self, commit: CommitId, keys: Sequence[SignerKey], now_s: int) -> Signature:
         """What its signature is, by these keys at this instant. Raises RepoError where that cannot be
         found out."""
+        ...
+
+
+class Proposals(Protocol):
+    """What others would like to have merged. Nothing of it is read in this process: both methods are
+    done by children with limits."""
+
+    def fetch(
+        self, patterns: Sequence[str], *, only_ours: bool, most: int
+    ) -> Mapping[str, CommitId]:
+        """The heads of the refs that match, at most `most`, by ref. `only_ours` leaves out pull requests
+        whose head is no branch of this repository. Raises RepoError."""
+        ...
+
+    def plan(self, ask: Ask, inputs: bytes) -> Answer:
+        """Plan one as if it were merged. `inputs`: an export. Raises WorldError: over a limit of time or
+        memory, or it crashed."""
         ...
 
 
@@ -509,23 +542,6 @@ class JobState:
 
 class Jobs(Protocol):
     """Work that may take long, off the deciding thread. Keys are chosen by the caller."""
-
-class Proposals(Protocol):
-    """What others would like to have merged. Nothing of it is read in this process: both methods are
-    done by children with limits."""
-
-    def fetch(
-        self, patterns: Sequence[str], *, only_ours: bool, most: int
-    ) -> Mapping[str, CommitId]:
-        """The heads of the refs that match, at most `most`, by ref. `only_ours` leaves out pull requests
-        whose head is no branch of this repository. Raises RepoError."""
-        ...
-
-    def plan(self, ask: Ask, inputs: bytes) -> Answer:
-        """Plan one as if it were merged. `inputs`: an export. Raises WorldError: over a limit of time or
-        memory, or it crashed."""
-        ...
-
 
     def start(self, key: str, work: Callable[[Callable[[float], None]], Any]) -> None:
         """Run `work(progress)`; no-op if a job of the key is known."""
@@ -626,10 +642,10 @@ class World:
     pools: Pools
     images: Images
     repo: Repo
+    proposals: Proposals
     jobs: Jobs
     journal: Journal
     notes: Notes
     archive: Archive
     machines: Machines
     logins: Logins
-    proposals: Proposals

@@ -91,7 +91,7 @@ def newest(seed: Seed) -> CommitId:
         UsageError: the tip does not descend from the founding commit: it is some other cluster's.
     """
     mirror = mirror_of(seed)
-    tip = mirror.fetch()
+    tip = mirror.fetch().tip
     if not mirror.is_ancestor(seed.founding_commit, tip):
         raise UsageError(
             f"{seed.url} {seed.branch} is at {tip[:12]}, which does not descend from the founding "

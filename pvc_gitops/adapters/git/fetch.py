@@ -3,7 +3,10 @@
 The request comes as JSON on standard input (no secret in argv, none in the environment), the answer goes
 as JSON to standard output. libgit2 can hang in a connection for as long as the other side likes, and a
 C library that reads foreign bytes had better crash here than in the agent. No configuration of the host
-is read, no hook or filter runs, nothing is checked out; one branch comes to refs/remotes/source/.
+is read, no hook or filter runs, nothing is checked out; one branch comes to a ref of ours.
+
+What comes is looked at here, where it can do no harm: this process may have little memory, and a blob
+that unpacks to gigabytes ends it and not the agent.
 """
 
 from __future__ import annotations
@@ -11,17 +14,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pygit2
 from pygit2.enums import ConfigLevel, CredentialType, Option
 
-from pvc_gitops.model.values import dataclass
-
 LINE: Final = "{}\n"
+INSPECTED: Final = "refs/inspected"
+SUBMODULE: Final = 0o160000
+OUT_OF_MEMORY: Final = "Out of memory"  # libgit2's
+BOMB: Final = "something in it unpacks to more than a fetch may have memory for"
+MAPPED_BYTES_MAX: Final = 512 * 1024 * 1024
 # Pages of a pack that libgit2 is still writing; a killed fetch leaves them behind.
 PACK_PARTS: Final = frozenset({".pack", ".idx", ".rev", ".keep", ".bitmap"})
 
@@ -35,10 +43,14 @@ class Request:
     branch: str
     credential: str | None
     bytes_max: int
+    objects_max: int = 1_000_000
+    blob_bytes_max: int = 64 * 1024 * 1024  # four times what is read of the largest file
+    memory_bytes_max: int | None = None  # of this process; None: as the parent's
+    ref: str = ""  # where the branch comes to; "" is refs/remotes/source/BRANCH
 
 
 class TooLargeError(Exception):
-    """The pack went over the limit."""
+    """The pack, or something in it, went over a limit."""
 
 
 class Callbacks(pygit2.RemoteCallbacks):
@@ -72,6 +84,10 @@ class Callbacks(pygit2.RemoteCallbacks):
         return True
 
     def transfer_progress(self, stats: Any) -> None:  # noqa: ANN401
+        if stats.total_objects > self._request.objects_max:
+            raise TooLargeError(
+                f"it sends {stats.total_objects} objects, {self._request.objects_max} is the most"
+            )
         if stats.received_bytes > self._request.bytes_max:
             raise TooLargeError(
                 f"more than {self._request.bytes_max // 1024 // 1024} MiB come from it;"
@@ -83,11 +99,15 @@ def main() -> None:
     """Read the request, fetch, answer. A failure is an answer, too."""
     request = Request(**json.load(sys.stdin))
     forget_the_host()
+    if request.memory_bytes_max is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (request.memory_bytes_max, request.memory_bytes_max))
     try:
         answer = {"tip": fetch(request)}
-    except (pygit2.GitError, TooLargeError, KeyError, ValueError, OSError) as err:
+    except MemoryError:
+        answer = {"error": BOMB}
+    except (pygit2.GitError, TooLargeError, TypeError, KeyError, ValueError, OSError) as err:
         reason = str(err.args[0]) if err.args else repr(err)
-        answer = {"error": reason}
+        answer = {"error": BOMB if reason == OUT_OF_MEMORY else reason}
     sys.stdout.write(LINE.format(json.dumps(answer)))
 
 
@@ -97,20 +117,50 @@ def fetch(request: Request) -> str:
     open_mirror(mirror)
     with (mirror / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_torn(mirror, f"refs/remotes/source/{request.branch}"):
+        ours = request.ref or f"refs/remotes/source/{request.branch}"
+        if _is_torn(mirror, ours):
             _empty(mirror)
         repository = open_mirror(mirror)
         remote = repository.remotes.create_anonymous(request.url)
         tip = _tip(remote, request)
-        ours = f"refs/remotes/source/{request.branch}"
         known = repository.references.get(ours)
-        if known is not None and str(known.target) == tip:
-            return tip  # the usual case: asked, and nothing to transfer
-        _sweep(mirror)
-        # A plus: what the branch holds now is taken down as it is. Whether it may be adopted is
-        # decided elsewhere, by ancestry.
-        remote.fetch([f"+refs/heads/{request.branch}:{ours}"], callbacks=Callbacks(request))
-        return str(repository.references[ours].target)
+        if known is None or str(known.target) != tip:
+            _sweep(mirror)
+            # A plus: what the branch holds now is taken down as it is. Whether it may be adopted is
+            # decided elsewhere, by ancestry.
+            remote.fetch([f"+refs/heads/{request.branch}:{ours}"], callbacks=Callbacks(request))
+            tip = str(repository.references[ours].target)
+        _inspect(repository, tip, f"{INSPECTED}/{ours.removeprefix('refs/')}", request)
+        return tip
+
+
+def _inspect(repository: Any, tip: str, mark: str, request: Request) -> None:  # noqa: ANN401
+    """Refuse a tip that is no commit, or whose files nobody could want. The mark remembers the last
+    one that was fine, so that only what changed since is looked at."""
+    known = repository.references.get(mark)
+    if known is not None and str(known.target) == tip:
+        return  # the usual case
+    found = repository[tip]
+    if not isinstance(found, pygit2.Commit):
+        raise TypeError(
+            f"the branch {request.branch} points at a {found.type_str}, and not at a commit"
+        )
+    before = None if known is None else repository.get(known.target)
+    if isinstance(before, pygit2.Commit):
+        deltas = before.tree.diff_to_tree(found.tree).deltas
+    else:
+        deltas = found.tree.diff_to_tree(swap=True).deltas
+    for delta in deltas:
+        file = delta.new_file
+        if delta.status_char() == "D" or file.mode == SUBMODULE:
+            continue
+        size = repository[file.id].size
+        if size > request.blob_bytes_max:
+            raise TooLargeError(
+                f"{file.path} has {size // 1024 // 1024} MiB, {request.blob_bytes_max // 1024 // 1024}"
+                " is the most; large files belong on the server that images come from"
+            )
+    repository.references.create(mark, found.id, force=True)
 
 
 def open_mirror(path: Path) -> Any:  # noqa: ANN401
@@ -175,6 +225,8 @@ def forget_the_host() -> None:
         pygit2.settings.search_path[level] = ""
     # A bare repository on this machine may belong to another account; nothing of it is executed.
     pygit2.option(Option.SET_OWNER_VALIDATION, 0)
+    # Packs are mapped as far as this process's memory allows.
+    pygit2.option(Option.SET_MWINDOW_MAPPED_LIMIT, MAPPED_BYTES_MAX)
     # Objects are on the disk before the ref that names them.
     pygit2.option(Option.ENABLE_FSYNC_GITDIR, 1)
     for name in [name for name in os.environ if name.startswith("GIT_")]:

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -16,21 +18,39 @@ import pygit2
 from pygit2.enums import Option
 
 from pvc_gitops.adapters.git import fetch, history
+from pvc_gitops.adapters.git import pack as packs
 from pvc_gitops.adapters.git.signatures import Signatures
 from pvc_gitops.adapters.git.tree import read_commit
 from pvc_gitops.errors import RepoError, SpecError, UsageError
 from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.problem import Problem
+from pvc_gitops.model.source import Source
 from pvc_gitops.model.trust import Signature, SignerKey
-from pvc_gitops.world.ports import CommitInfo
+from pvc_gitops.model.values import dataclass
+from pvc_gitops.world.ports import CommitInfo, Fetched
 
 FETCH_S: Final = 60.0  # a first clone over a slow line; a usual one takes 0.1 s
 # All that is read of one commit may have 64 MiB (model.tree); this leaves room for its history.
 BYTES_MAX: Final = 256 * 1024 * 1024
+# Of the process that fetches. 200 MiB of files that do not compress took 484 MiB.
+MEMORY_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 # An ssh server's key must stand in .ssh/known_hosts below it; formation writes the seed's there.
 HOME: Final = "/var/lib/pvc"
 SUBJECT_CHARACTERS_MAX: Final = 120
+MESSAGE_CHARACTERS_MAX: Final = (
+    64 * 1024
+)  # trailers stand at its end; longer messages have none for us
 _PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where to fetch from. Without host keys of its own, those of the seed count."""
+
+    url: str
+    branch: str
+    credential: str | None
+    host_keys: tuple[str, ...]
 
 
 class Mirror:
@@ -46,7 +66,10 @@ class Mirror:
         credential: str | None,
         limit_s: float = FETCH_S,
         bytes_max: int = BYTES_MAX,
+        open_secret: Callable[[str, CommitId], str | None] | None = None,
     ) -> None:
+        """`url`, `branch`, `credential`: of the seed. `open_secret`: a Secret's value in a commit, None
+        where this node cannot open it."""
         self._path = path
         self._url = url
         self._branch = branch
@@ -54,18 +77,67 @@ class Mirror:
         self._credential = credential
         self._limit_s = limit_s
         self._bytes_max = bytes_max
-        self._shown = _without_secrets(url)
+        self._open_secret = open_secret
         self._signatures = Signatures()
         # Root may read a mirror that another account owns; nothing of it is executed.
         pygit2.option(Option.SET_OWNER_VALIDATION, 0)
 
-    def fetch(self) -> CommitId:
+    def fetch(self, source: Source | None = None) -> Fetched:
+        places = self._places(source)
+        why = ""
+        for number, place in enumerate(places):
+            try:
+                tip = self._fetch(place, number)
+            except RepoError as err:
+                # The first says why there is no origin; what the others lack is seen in its shadow.
+                if number + 1 == len(places):
+                    raise RepoError(
+                        err.operation, err.target, why or err.reason, retryable=True
+                    ) from err
+                why = why or err.reason
+            else:
+                mirror = without_secrets(place.url) if number else ""
+                return Fetched(tip=tip, mirror=mirror, error=why)
+        raise AssertionError("there is always the place of the seed")
+
+    def take(self, pack: bytes, head: CommitId) -> None:
+        if len(pack) > self._bytes_max:
+            raise RepoError("unpack", head, "the pack is too large", retryable=False)
+        packs.read(self._path, head, BytesIO(pack))
+
+    def _places(self, source: Source | None) -> list[_Place]:
+        """Where to ask, in order. Where the node was installed from is asked last of all: a wrong URL
+        in a commit can be repaired by a push to the old place."""
+        seed = _Place(url=self._url, branch=self._branch, credential=self._credential, host_keys=())
+        if source is None or source.url is None:
+            own = [] if source is None else [*source.mirrors]
+            return [seed, *(replace(seed, url=url) for url in own)]
+        declared = replace(
+            seed,
+            url=source.url,
+            branch=source.branch,
+            host_keys=source.host_keys,
+            credential=self._declared_credential(source),
+        )
+        mirrors = [replace(declared, url=url) for url in source.mirrors]
+        is_same = (seed.url, seed.branch) == (declared.url, declared.branch)
+        return [declared, *mirrors, *([] if is_same else [seed])]
+
+    def _declared_credential(self, source: Source) -> str | None:
+        """The Secret's, where this node can open it; else what it was installed with."""
+        if source.secret is None or source.commit is None or self._open_secret is None:
+            return self._credential
+        return self._open_secret(source.secret, source.commit) or self._credential
+
+    def _fetch(self, place: _Place, number: int) -> CommitId:
         request = {
             "mirror": str(self._path),
-            "url": self._url,
-            "branch": self._branch,
-            "credential": self._credential,
+            "url": place.url,
+            "branch": place.branch,
+            "credential": place.credential,
             "bytes_max": self._bytes_max,
+            "memory_bytes_max": MEMORY_BYTES_MAX,
+            "ref": f"refs/remotes/mirror{number}/{place.branch}" if number else "",
         }
         try:
             done = subprocess.run(
@@ -78,16 +150,32 @@ class Mirror:
                 check=False,
                 env={
                     "PATH": os.environ.get("PATH", ""),
-                    "HOME": HOME,
+                    "HOME": self._home(place),
                     "LC_ALL": "C.UTF-8",
                 },
             )
         except subprocess.TimeoutExpired as err:
-            raise self._failed(f"no end within {self._limit_s:g} s; the fetch was killed") from err
+            words = f"no end within {self._limit_s:g} s; the fetch was killed"
+            raise _failed(place, words) from err
         answer = _answer(done.stdout)
         if "tip" in answer:
             return CommitId(answer["tip"])
-        raise self._failed(answer.get("error") or _last_line(done.stderr) or "the fetch crashed")
+        words = answer.get("error") or _last_line(done.stderr) or "the fetch crashed"
+        raise _failed(place, words)
+
+    def _home(self, place: _Place) -> str:
+        """The folder whose .ssh/known_hosts says which ssh servers are believed."""
+        if not place.host_keys:
+            return HOME
+        home = self._path.with_name(f"{self._path.name}.home")
+        known = home / ".ssh" / "known_hosts"
+        text = "".join(f"{line.strip()}\n" for line in place.host_keys)
+        if not known.exists() or known.read_text(encoding="utf-8") != text:
+            known.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = known.with_name("known_hosts.new")
+            fresh.write_text(text, encoding="utf-8")
+            fresh.rename(known)
+        return str(home)
 
     def has(self, commit: CommitId) -> bool:
         return self._commit(commit) is not None
@@ -131,7 +219,12 @@ class Mirror:
             raise RepoError("read", commit, "the mirror does not hold it", retryable=True)
         subject = next(iter(found.message.splitlines()), "")
         return CommitInfo(
-            commit=commit, subject=subject[:SUBJECT_CHARACTERS_MAX], author=found.author.name
+            commit=commit,
+            subject=subject[:SUBJECT_CHARACTERS_MAX],
+            author=found.author.name,
+            message=found.message[:MESSAGE_CHARACTERS_MAX],
+            tree=str(found.tree_id),
+            parents=tuple(CommitId(str(parent)) for parent in found.parent_ids),
         )
 
     def find(self, name: str) -> CommitId | None:
@@ -158,10 +251,13 @@ class Mirror:
         except (KeyError, ValueError, pygit2.GitError):
             return None
 
-    def _failed(self, reason: str) -> RepoError:
-        # libgit2 quotes addresses as it was given them; this text goes into the store and the journal.
-        reason = _PASSWORD.sub(r"\1@", reason)
-        return RepoError("fetch", f"{self._shown} {self._branch}", reason, retryable=True)
+
+def _failed(place: _Place, reason: str) -> RepoError:
+    # libgit2 quotes addresses as it was given them; this text goes into the store and the journal.
+    reason = _PASSWORD.sub(r"\1@", reason)
+    return RepoError(
+        "fetch", f"{without_secrets(place.url)} {place.branch}", reason, retryable=True
+    )
 
 
 def _answer(text: str) -> dict[str, str]:
@@ -177,7 +273,8 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _without_secrets(url: str) -> str:
+def without_secrets(url: str) -> str:
+    """An address as it may be shown."""
     parts = urlsplit(url)
     if parts.password is None:
         return url

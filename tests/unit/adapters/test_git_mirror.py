@@ -1,12 +1,16 @@
 """The mirror against real repositories, servers that hang, and what must not be in a tree."""
 
 import functools
+import hashlib
 import http.server
+import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import time
+import zlib
 
 import pygit2
 import pytest
@@ -15,6 +19,7 @@ from pvc_gitops.adapters.git import fetch
 from pvc_gitops.adapters.git.mirror import Mirror
 from pvc_gitops.errors import RepoError, SpecError
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.source import Source
 
 GIT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -75,17 +80,17 @@ def mirror_of(tmp_path):
 def test_a_tip_is_fetched_and_read(work, mirror_of):
     mirror = mirror_of(work.origin)
     tip = work.commit({"vms/web1.yaml": "b: 2\n"}, subject="more memory\n\nbecause")
-    assert mirror.fetch() == tip
+    assert mirror.fetch().tip == tip
     assert mirror.has(tip)
     assert dict(mirror.files(tip)) == {"cluster.yaml": b"a: 1\n", "vms/web1.yaml": b"b: 2\n"}
     assert mirror.info(tip).subject == "more memory"
     assert mirror.info(tip).author == "a@b"
-    assert mirror.fetch() == tip
+    assert mirror.fetch().tip == tip
 
 
 def test_over_dumb_files_by_url_too(work, mirror_of):
     tip = work.commit({})
-    assert mirror_of(f"file://{work.origin}").fetch() == tip
+    assert mirror_of(f"file://{work.origin}").fetch().tip == tip
 
 
 def test_a_folder_of_the_repository(work, mirror_of):
@@ -102,20 +107,20 @@ def test_a_force_push_is_taken_down_and_seen_for_what_it_is(work, mirror_of):
     mirror = mirror_of(work.origin)
     first = work.commit({})
     second = work.commit({"vms/a.yaml": "x"})
-    assert mirror.fetch() == second
+    assert mirror.fetch().tip == second
     assert mirror.is_ancestor(first, second)
     assert mirror.is_ancestor(second, second)
     assert not mirror.is_ancestor(second, first)
     work.git("reset", "-q", "--hard", first)
     forced = work.commit({"vms/b.yaml": "y"})
-    assert mirror.fetch() == forced
+    assert mirror.fetch().tip == forced
     assert not mirror.is_ancestor(second, forced)
     assert mirror.has(second)
 
 
 def test_unknown_commits_are_nobodys_ancestor(work, mirror_of):
     mirror = mirror_of(work.origin)
-    tip = mirror.fetch()
+    tip = mirror.fetch().tip
     none = CommitId("0" * 40)
     assert not mirror.has(none)
     assert not mirror.is_ancestor(none, tip)
@@ -125,7 +130,7 @@ def test_unknown_commits_are_nobodys_ancestor(work, mirror_of):
 
 def test_a_deleted_branch_is_said_and_the_mirror_stays(work, mirror_of):
     mirror = mirror_of(work.origin)
-    tip = mirror.fetch()
+    tip = mirror.fetch().tip
     work.git("push", "-q", work.origin, "main:refs/heads/other")
     work.git("update-ref", "-d", "refs/heads/main", cwd=work.origin)
     with pytest.raises(
@@ -174,7 +179,7 @@ def test_a_pack_over_the_limit_is_refused_and_nothing_stays(work, mirror_of, tmp
         with pytest.raises(RepoError, match="more than 1 MiB"):
             mirror_of(url, bytes_max=1024 * 1024).fetch()
         assert list((tmp_path / "mirror.git/refs/remotes").rglob("main")) == []
-        tip = mirror_of(url).fetch()
+        tip = mirror_of(url).fetch().tip
         assert mirror_of(url).has(tip)
     left = [p.suffix for p in (tmp_path / "mirror.git/objects/pack").iterdir()]
     assert set(left) <= {".pack", ".idx", ".rev"}
@@ -254,7 +259,7 @@ def test_http_with_a_login(work, mirror_of):
 
     login = "Basic " + base64.b64encode(b"git:token-1").decode()
     with _git_http(work, login) as url:
-        assert mirror_of(url, credential="token-1\n").fetch() == work.git("rev-parse", "HEAD")
+        assert mirror_of(url, credential="token-1\n").fetch().tip == work.git("rev-parse", "HEAD")
         with pytest.raises(RepoError, match="login is refused"):
             mirror_of(url, credential="wrong").fetch()
         with pytest.raises(RepoError, match="asks for a login"):
@@ -270,7 +275,7 @@ def test_a_password_in_the_url_that_is_refused_is_not_shown(work, mirror_of):
 
 def test_what_must_not_lie_there_is_refused_when_read(work, mirror_of):
     mirror = mirror_of(work.origin)
-    good = mirror.fetch()
+    good = mirror.fetch().tip
     (work.clone / "vms/link.yaml").symlink_to("web1.yaml")
     work.commit({})
     (work.clone / "vms/big.yaml").write_text("#" * 5_000_000)
@@ -279,7 +284,7 @@ def test_what_must_not_lie_there_is_refused_when_read(work, mirror_of):
     work.git("commit", "-q", "--allow-empty", "-m", "x", cwd=other)
     work.git("submodule", "add", "-q", other, "networks")
     tip = work.commit({})
-    assert mirror.fetch() == tip
+    assert mirror.fetch().tip == tip
     with pytest.raises(SpecError) as caught:
         mirror.files(tip)
     codes = {problem.file: problem.code for problem in caught.value.problems}
@@ -304,7 +309,7 @@ def test_no_hook_and_no_configuration_of_the_host_is_used(work, mirror_of, tmp_p
     tip = work.commit({"vms/z.yaml": "z"})
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".gitconfig").write_text(evil.read_text())
-    assert mirror.fetch() == tip
+    assert mirror.fetch().tip == tip
     assert not trace.exists()
 
 
@@ -315,13 +320,13 @@ def packs(tmp_path):
 @pytest.mark.parametrize("torn", ["the pack", "the ref", "HEAD"])
 def test_a_mirror_torn_by_a_power_cut_is_fetched_anew(work, mirror_of, tmp_path, torn):
     mirror = mirror_of(work.origin)
-    tip = mirror.fetch()
+    tip = mirror.fetch().tip
     where = {"HEAD": "HEAD", "the ref": "refs/remotes/source/main"}
     files = [tmp_path / "mirror.git" / where[torn]] if torn in where else packs(tmp_path)
     for file in files:
         file.chmod(0o600)
         file.write_bytes(b"")
-    assert mirror.fetch() == tip
+    assert mirror.fetch().tip == tip
     assert mirror.files(tip)["cluster.yaml"] == b"a: 1\n"
 
 
@@ -329,11 +334,11 @@ def test_a_commit_that_is_not_whole_is_the_mirrors_fault_and_not_the_commits(
     work, mirror_of, tmp_path
 ):
     mirror = mirror_of(work.origin)
-    first = mirror.fetch()
+    first = mirror.fetch().tip
     before = packs(tmp_path)
     work.commit({"vms/web1.yaml": "b: 2\n"})
     third = work.commit({"vms/web1.yaml": "b: 3\n"})
-    assert mirror.fetch() == third
+    assert mirror.fetch().tip == third
     for file in before:  # cluster.yaml is in it
         file.unlink()
     for read in (lambda: mirror.files(first), lambda: mirror.files(third)):
@@ -347,3 +352,154 @@ def test_a_server_that_does_not_prove_who_it_is_is_not_believed():
     assert callbacks.certificate_check(None, valid=True, host=b"h")
     with pytest.raises(pygit2.GitError, match="h does not prove who it is"):
         callbacks.certificate_check(None, valid=False, host=b"h")
+
+
+def in_a_child(tmp_path, url, **limits):
+    """What the fetch's own process answers."""
+    request = {
+        "mirror": str(tmp_path / "mirror.git"), "url": str(url), "branch": "main",
+        "credential": None, "bytes_max": 2**28, **limits,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-I", fetch.__file__], input=json.dumps(request), capture_output=True,
+        text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def test_a_file_that_unpacks_to_a_thousandfold_ends_the_fetch_and_nothing_else(work, tmp_path):
+    size, block = 2**29, bytes(2**24)
+    name, packer = hashlib.sha1(b"blob %d\0" % size), zlib.compressobj(1)
+    parts = [packer.compress(b"blob %d\0" % size)]
+    for _ in range(size // len(block)):
+        name.update(block)
+        parts.append(packer.compress(block))
+    oid = name.hexdigest()
+    path = work.clone / ".git/objects" / oid[:2] / oid[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"".join([*parts, packer.flush()]))
+    work.git("update-index", "--add", "--cacheinfo", f"100644,{oid},docs/zero")
+    work.git("commit", "-q", "-m", "bomb")
+    answer = in_a_child(tmp_path, work.clone, memory_bytes_max=400 * 1024**2)
+    assert answer == {"error": "something in it unpacks to more than a fetch may have memory for"}
+
+
+def test_a_file_that_nobody_could_want_is_named_and_refused_again_without_a_transfer(
+    work, tmp_path
+):
+    good = in_a_child(tmp_path, work.origin)["tip"]
+    work.commit({"docs/large": "x" * (3 * 1024**2)})
+    for _ in range(2):
+        answer = in_a_child(tmp_path, work.origin, blob_bytes_max=2 * 1024**2)
+        assert answer["error"].startswith("docs/large has 3 MiB, 2 is the most")
+        held = packs(tmp_path)
+    assert packs(tmp_path) == held
+    work.git("rm", "-q", "docs/large")
+    tip = work.commit({})
+    assert in_a_child(tmp_path, work.origin, blob_bytes_max=2 * 1024**2)["tip"] == tip != good
+
+
+def test_more_objects_than_anybody_has_are_refused(work, tmp_path):
+    for number in range(5):
+        work.commit({f"vms/web{number}.yaml": f"b: {number}\n"})
+    with _git_http(work) as url:
+        answer = in_a_child(tmp_path, url, objects_max=10)
+    assert "objects, 10 is the most" in answer["error"]
+
+
+def test_a_branch_that_points_at_a_tag_of_a_tag_is_no_commit(work, mirror_of):
+    mirror = mirror_of(work.clone)
+    work.git("tag", "-a", "-m", "x", "one")
+    work.git("-c", "advice.nestedTag=false", "tag", "-a", "-m", "y", "two", "one")
+    (work.clone / ".git/refs/heads/main").write_text(work.git("rev-parse", "two") + "\n")
+    with pytest.raises(RepoError, match="points at a tag, and not at a commit"):
+        mirror.fetch()
+
+
+# --- several places --------------------------------------------------------------------------------
+
+
+def source_of(url, *mirrors, **more):
+    settings = {"branch": "main", "host_keys": (), "secret": None, **more}
+    return Source(url=url and str(url), mirrors=tuple(map(str, mirrors)), **settings)
+
+
+def copied(work, name):
+    work.git("clone", "-q", "--bare", work.origin, work.origin.parent / name)
+    return work.origin.parent / name
+
+
+def test_mirrors_are_asked_in_order_while_the_origin_is_away(work, mirror_of):
+    tip = work.commit({})
+    mirror = mirror_of("/nowhere")
+    copy = copied(work, "copy.git")
+    found = mirror.fetch(source_of("/away.git", "/broken.git", copy))
+    assert (found.tip, found.mirror) == (tip, str(copy))
+    assert found.error == "unsupported URL protocol"  # libgit2's words for a path that is not there
+    newer = work.commit({"vms/web1.yaml": "b: 7\n"})
+    found = mirror.fetch(source_of(work.origin, copy))
+    assert (found.tip, found.mirror, found.error) == (newer, "", "")
+
+
+def test_where_a_node_was_installed_from_is_asked_last(work, mirror_of):
+    tip = work.commit({})
+    found = mirror_of(work.origin).fetch(source_of("/mistyped.git"))
+    assert (found.tip, found.mirror) == (tip, str(work.origin))
+    assert found.error
+
+
+def test_without_any_place_that_answers_the_origins_fault_is_told(mirror_of):
+    with pytest.raises(RepoError) as caught:
+        mirror_of("/nowhere.git").fetch(source_of("http://127.0.0.1:9/x.git", "/away.git"))
+    assert "127.0.0.1" in caught.value.reason
+
+
+def test_the_declared_secret_is_the_login(work, mirror_of):
+    import base64
+
+    opened = []
+
+    def open_secret(name, commit):
+        opened.append((name, commit))
+        return "token-2" if name == "git-read" else None
+
+    login = "Basic " + base64.b64encode(b"git:token-2").decode()
+    with _git_http(work, login) as url:
+        mirror = mirror_of(url, credential="old", open_secret=open_secret)
+        commit = CommitId("a" * 40)
+        assert mirror.fetch(source_of(url, secret="git-read", commit=commit)).tip
+        assert opened == [("git-read", commit)]
+        with pytest.raises(RepoError, match="login is refused"):
+            mirror.fetch(source_of(url, secret="other", commit=commit))
+
+
+def test_declared_host_keys_are_the_only_ones(work, mirror_of, tmp_path):
+    mirror = mirror_of(work.origin)
+    mirror.fetch(source_of(work.origin, host_keys=("h ssh-ed25519 AAAA",)))
+    known = tmp_path / "mirror.git.home/.ssh/known_hosts"
+    assert known.read_text() == "h ssh-ed25519 AAAA\n"
+    mirror.fetch(source_of(work.origin, host_keys=("h ssh-ed25519 BBBB", "g ssh-rsa CCCC ")))
+    assert known.read_text() == "h ssh-ed25519 BBBB\ng ssh-rsa CCCC\n"
+
+
+def test_commits_that_come_by_hand_are_taken_up(work, mirror_of):
+    mirror = mirror_of(work.origin)
+    base = mirror.fetch().tip
+    (work.clone / "vms/web2.yaml").write_text("b: 2\n")
+    work.git("add", "-A")
+    work.git("commit", "-q", "-m", "by hand")
+    tip = CommitId(work.git("rev-parse", "HEAD"))
+    pack = subprocess.run(
+        ["git", "pack-objects", "--revs", "--stdout", "--thin", "--quiet"], cwd=work.clone,
+        input=f"{tip}\n^{base}\n".encode(), capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    with pytest.raises(RepoError):
+        mirror.take(pack[:-5], tip)
+    with pytest.raises(RepoError):
+        mirror.take(b"nonsense", tip)
+    assert not mirror.has(tip)
+    mirror.take(pack, tip)
+    assert mirror.is_ancestor(base, tip)
+    assert mirror.files(tip)["vms/web2.yaml"] == b"b: 2\n"
+    with pytest.raises(RepoError, match="too large"):
+        mirror_of(work.origin, bytes_max=10).take(pack, tip)

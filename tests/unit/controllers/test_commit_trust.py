@@ -366,7 +366,7 @@ def test_a_new_key_signs_what_comes_after_it_even_in_one_push(history, keys, mod
 
 
 @pytest.mark.parametrize("mode", ["tip", "every"])
-def test_a_key_that_is_removed_signs_nothing_after_it(history, keys, mode):
+def test_a_key_that_is_removed_signs_nothing_after_it(history, mode):
     h = history(mode)
     h.branch("old")
     h.commit({"vms/web1.yaml": guest("web1", "2GiB")}, by="bob")
@@ -387,7 +387,7 @@ def test_a_key_removed_in_the_commit_that_it_signs_has_signed_it(history, keys):
     said(h.problems(), "is nobody's")
 
 
-def test_an_unproven_commit_changes_no_rule(history, keys):
+def test_an_unproven_commit_changes_no_rule(history):
     h = history("tip")
     cluster = (h.clone / "cluster.yaml").read_text()
     h.commit({"cluster.yaml": cluster.replace("signers: tip", "signers: none")}, by=None)

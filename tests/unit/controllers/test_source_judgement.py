@@ -6,7 +6,7 @@ import pytest
 from simulated_world import BASE, port_world
 
 from pvc_gitops.controllers.accept import majority_head
-from pvc_gitops.controllers.source import JITTER_SHARE, judge, poll_s
+from pvc_gitops.controllers.source import JITTER_SHARE, Terms, judge, poll_s
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def repo():
 def test_a_fast_forward_is_adopted(repo):
     port, origin, base = repo
     tip = origin.push(BASE, "same again")
-    found = judge(port, base, None)
+    found = judge(port, Terms(base=base, now_s=0))
     assert (found.head, found.problems, found.error) == (tip, (), "")
 
 
@@ -26,7 +26,7 @@ def test_an_invalid_commit_names_file_and_line(repo):
     port, origin, base = repo
     files = {**BASE, "vms/app1.yaml": BASE["vms/app1.yaml"] + b"bogus: 1\n"}
     tip = origin.push(files, "broken")
-    found = judge(port, base, None)
+    found = judge(port, Terms(base=base, now_s=0))
     assert (found.tip, found.head) == (tip, None)
     assert found.problems[0].startswith("vms/app1.yaml:")
     assert "bogus" in found.problems[0]
@@ -35,7 +35,7 @@ def test_an_invalid_commit_names_file_and_line(repo):
 def test_a_tip_that_was_found_good_is_not_parsed_again(repo):
     port, origin, base = repo
     tip = origin.push({}, "would not parse")
-    assert judge(port, base, tip).head == tip
+    assert judge(port, Terms(base=base, now_s=0, judged=tip)).head == tip
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_tip_that_was_found_good_is_not_parsed_again(repo):
 def test_what_is_refused_says_why(repo, act, words):
     port, origin, base = repo
     act(origin)
-    found = judge(port, base, None)
+    found = judge(port, Terms(base=base, now_s=0))
     assert found.head is None
     assert any(words in text for text in (*found.problems, found.error))
 
@@ -59,9 +59,9 @@ def test_what_is_refused_says_why(repo, act, words):
 def test_a_rewound_branch_is_told_apart_from_a_forced_one(repo):
     port, origin, base = repo
     newer = origin.push(BASE, "newer")
-    assert judge(port, base, None).head == newer
+    assert judge(port, Terms(base=base, now_s=0)).head == newer
     origin.rewind()
-    found = judge(port, newer, None)
+    found = judge(port, Terms(base=newer, now_s=0))
     assert found.head is None
     assert "set back" in found.problems[0]
     assert "revert" in found.problems[0]
