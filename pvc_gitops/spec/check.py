@@ -16,7 +16,7 @@ from typing import Final
 
 from pvc_gitops.model.document import Kind, Value
 from pvc_gitops.model.units import duration_ms, duration_text, size_mib, size_text
-from pvc_gitops.spec.source import schemas
+from pvc_gitops.spec.source import schema_of
 from pvc_gitops.spec.source.parts import Schema
 
 Check = Callable[[Value], Value]
@@ -32,7 +32,7 @@ class Invalid(Exception):
 @cache
 def check_of(kind: Kind) -> Check:
     """The check of a whole document of one kind."""
-    return compile_schema(schemas()[kind])
+    return compile_schema(schema_of(kind))
 
 
 def compile_schema(schema: Schema) -> Check:

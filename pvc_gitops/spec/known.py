@@ -14,8 +14,8 @@ from typing import Final
 from pvc_gitops.model.document import Spec
 
 # SHA-256 of the bytes; name, spec, tags and description as in `Document`; SHA-256 of the spec's
-# canonical JSON, in hex. Made of what `marshal` can write.
-Row = tuple[bytes, str, Spec, tuple[str, ...], str, str]
+# canonical JSON, in hex; the addresses that it refers to. Made of what `marshal` can write.
+Row = tuple[bytes, str, Spec, tuple[str, ...], str, str, tuple[str, ...]]
 
 # Writing all rows down costs as much as reading one in twenty of their documents anew.
 _FRESH_SHARE: Final = 20

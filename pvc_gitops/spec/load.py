@@ -10,6 +10,7 @@ import gc
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
 
@@ -43,12 +44,14 @@ TOP_KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What could be read. `failed` holds the addresses of documents that were refused, so that a
-    reference to one of them is not reported as well. `digests` are those of `ClusterSpec`."""
+    reference to one of them is not reported as well. `digests` are those of `ClusterSpec`; `referred`:
+    the addresses that each document names."""
 
     documents: Mapping[Address, Document]
     failed: frozenset[Address]
     problems: tuple[Problem, ...]
     digests: tuple[tuple[Spec, str], ...] = ()
+    referred: Mapping[Address, tuple[str, ...]] = field(default_factory=dict)
     words: Document | None = None  # transitions.yaml: it declares nothing, so it is no object
     trust: Trust = NO_TRUST
 
@@ -123,6 +126,7 @@ def _read(files: Mapping[str, bytes], known: Known) -> Loaded:
     documents: dict[Address, Document] = {}
     failed: set[Address] = set()
     digests: list[tuple[Spec, str]] = []
+    referred: dict[Address, tuple[str, ...]] = {}
     resolver = Resolver()
     for path in paths:
         folder, _, stem = path[: -len(".yaml")].rpartition("/")
@@ -139,7 +143,8 @@ def _read(files: Mapping[str, bytes], known: Known) -> Loaded:
         if row is not None:
             document = _document(kind, path, data, row)
             documents[document.address] = document
-            digests.append((document.spec, row[-1]))
+            digests.append((document.spec, row[5]))
+            referred[document.address] = row[6]
         else:
             found.extend(_why(kind, path, files, is_enough=len(found) >= EXPLAINED_MAX))
             failed.add(address(kind.value, stem))
@@ -149,6 +154,7 @@ def _read(files: Mapping[str, bytes], known: Known) -> Loaded:
         failed=frozenset(failed),
         problems=tuple(found),
         digests=tuple(digests),
+        referred=referred,
         words=words,
     )
 
@@ -169,7 +175,7 @@ def _problem(path: str, code: str, message: str, hint: str = "") -> Problem:
 
 def _row(kind: Kind, stem: str, data: bytes, resolver: Resolver) -> Row | None:
     # The parser takes longer to import than a hundred known documents to look up.
-    from pvc_gitops.spec.reading import read_document
+    from pvc_gitops.spec.reading import read_document, referred_by
 
     value = read_document(kind, data, resolver)
     if value is None:
@@ -184,11 +190,12 @@ def _row(kind: Kind, stem: str, data: bytes, resolver: Resolver) -> Row | None:
         tuple(metadata["tags"]),
         metadata["description"],
         hashlib.sha256(canonical_json(spec)).hexdigest(),
+        referred_by(kind, spec),
     )
 
 
 def _document(kind: Kind, path: str, data: bytes, row: Row) -> Document:
-    _, name, spec, tags, description, _ = row
+    _, name, spec, tags, description, *_ = row
     return Document(
         kind=kind,
         name=name,

@@ -48,6 +48,7 @@ def cross_check(loaded: Loaded, files: Mapping[str, bytes]) -> list[Problem]:
         documents=loaded.documents,
         failed=loaded.failed,
         paths=frozenset(files),
+        referred=loaded.referred,
         words=loaded.words,
     )
     found = list(islice(chain.from_iterable(check(repository) for check in CHECKS), FINDINGS_MAX))

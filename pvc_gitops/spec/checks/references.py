@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 from pvc_gitops.model.document import DOCUMENT_KINDS, Document, FieldPath, Kind, Value
@@ -15,31 +16,24 @@ KIND_WORDS: Final = {Kind.VM: "guest", Kind.GROUP: "placement group", Kind.WINDO
 
 def reference_findings(repository: Repository) -> Iterator[Finding]:
     """Dangling references and circles."""
-    known = {kind: repository.names(kind) for kind in Kind}
+    addresses = {*repository.documents, *repository.failed}
+    names_of = cache(repository.names)
     for document in repository.documents.values():
-        for pattern, kind in references(document.kind):
-            # Nearly all references hold: which one does not is asked only where some do not.
-            names: list[str] = []
-            _collect(document.spec, pattern, names)
-            if known[kind].issuperset(names):
-                continue
-            for path, name in values_at(document.spec, pattern):
-                if name not in known[kind]:
-                    yield _dangling(repository, document, path, kind, name)
+        # Nearly all references hold: which one does not is asked only where some do not.
+        if not addresses.issuperset(repository.referred[document.address]):
+            yield from _dangling_of(repository, document, names_of)
     yield from _circles(repository, Kind.VM, ("ha", "depends_on"), "waits for")
     yield from _circles(repository, Kind.VOLUME, ("source", "volume"), "is copied from")
 
 
-def _collect(value: Value, pattern: FieldPath, names: list[str]) -> None:
-    for index, head in enumerate(pattern):
-        if head == "*":
-            for item in value.values() if isinstance(value, dict) else value:
-                _collect(item, pattern[index + 1 :], names)
-            return
-        value = value.get(head)
-        if value is None:
-            return
-    names.append(value)
+def _dangling_of(
+    repository: Repository, document: Document, names_of: Callable[[Kind], frozenset[str]]
+) -> Iterator[Finding]:
+    for pattern, kind in references(document.kind):
+        known = names_of(kind)
+        for path, name in values_at(document.spec, pattern):
+            if name not in known:
+                yield _dangling(repository, document, path, kind, name)
 
 
 def values_at(value: Value, pattern: FieldPath) -> Iterator[tuple[FieldPath, str]]:

@@ -21,6 +21,7 @@ class Repository:
     documents: Mapping[Address, Document]
     failed: frozenset[Address]  # of refused documents: they exist, nobody knows what they say
     paths: frozenset[str]
+    referred: Mapping[Address, tuple[str, ...]]  # addresses that each document names
     words: Document | None = None  # transitions.yaml
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
