@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pygit2
 
@@ -46,9 +46,13 @@ def write(mirror: Path, head: CommitId, known: Sequence[CommitId]) -> BinaryIO:
 
 
 def read(mirror: Path, head: CommitId, pack: BinaryIO) -> None:
-    """Take a pack up whose newest commit is `head`. Raises RepoError; the mirror is then as before."""
-    data = pack.read()
-    _git(mirror, ("index-pack", "--stdin", "--strict", "--fix-thin"), data, "unpack", head)
+    """Take up a pack, an open file at its beginning, whose newest commit is `head`.
+
+    Raises:
+        RepoError: it is broken or not whole. What is whole in it may be here then; no ref names it.
+    """
+    unpack = ("index-pack", "--stdin", "--strict", "--fix-thin")
+    _git(mirror, unpack, pack, "unpack", head)
     # Whole: every object that the commit reaches is here, also those that were said to be here before.
     _git(mirror, ("rev-list", "--objects", "--quiet", head), b"", "verify", head)
     repository = pygit2.Repository(str(mirror))
@@ -58,16 +62,17 @@ def read(mirror: Path, head: CommitId, pack: BinaryIO) -> None:
 def _git(
     mirror: Path,
     argv: tuple[str, ...],
-    stdin: bytes,
+    stdin: bytes | BinaryIO,
     operation: str,
     target: str,
     *,
     stdout: BinaryIO | int = subprocess.DEVNULL,
 ) -> None:
+    given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
     try:
         done = subprocess.run(
             ["git", f"--git-dir={mirror}", *argv],
-            input=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False,
+            **given, stdout=stdout, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False,
             env={"PATH": os.environ.get("PATH", ""), **_ENVIRONMENT},
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as err:

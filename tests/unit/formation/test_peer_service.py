@@ -615,7 +615,8 @@ def test_a_pack_that_lacks_something_is_refused(tmp_path):
     mine = tmp_path / "mine.git"
     mirror = Mirror(mine, url=str(origin), branch="main", folder=".", credential=None)
     assert not mirror.has(head)
-    with pytest.raises(RepoError):
-        pack.read(mine, head, io.BytesIO(commit_only))
-    with pytest.raises(RepoError):
-        pack.read(mine, head, io.BytesIO(b"PACK and then nonsense"))
+    for number, bad in enumerate((commit_only, b"PACK and then nonsense")):
+        path = tmp_path / str(number)
+        path.write_bytes(bad)
+        with path.open("rb") as file, pytest.raises(RepoError):
+            pack.read(mine, head, file)
