@@ -67,6 +67,25 @@ class Guests:
         self.ceph.close(gone.address, is_clean=is_clean)
         self.on_change()
 
+    def reboot(self, name: str) -> None:
+        """From inside: the process goes on with what it has, unless it was told to end then."""
+        each = self.domains.get(name)
+        if each is not None and each.domain.ends_at_reboot:
+            self.end(name, is_clean=True)
+
+    def unplug(self, name: str, kind: str, device: str) -> None:
+        """By hand, past us: `kind` is nic or disk."""
+        each = self.domains.get(name)
+        if each is None:
+            return
+        if kind == "nic":
+            nics = tuple(nic for nic in each.domain.nics if nic.name != device)
+            each.domain = replace(each.domain, nics=nics)
+        else:
+            disks = tuple(disk for disk in each.domain.disks if disk.name != device)
+            each.domain = replace(each.domain, disks=disks)
+        self.on_change()
+
     def end_all(self) -> bool:
         """Power cut, or cgroup.kill. Was there any?"""
         names = sorted(self.domains)

@@ -170,6 +170,12 @@ class Player:
             case [name, "crash"]:
                 for node in self.cluster.nodes.values():
                     node.guests.end(name, is_clean=False)
+            case [name, "reboot"]:
+                for node in self.cluster.nodes.values():
+                    node.guests.reboot(name)
+            case [name, "unplug", kind, device]:
+                for node in self.cluster.nodes.values():
+                    node.guests.unplug(name, kind, device)
             case [name, "fail-start", count, *where]:
                 for node in self.cluster.nodes.values():
                     if not where or node.name == where[0]:

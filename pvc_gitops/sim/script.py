@@ -142,7 +142,7 @@ def _git(args: tuple[str, ...], nodes: frozenset[str]) -> str:
 
 def _vm(args: tuple[str, ...], nodes: frozenset[str]) -> str:
     match args:
-        case (_, "crash"):
+        case (_, "crash" | "reboot") | (_, "unplug", "nic" | "disk", _):
             return ""
         case (_, "fail-start", count) if count.isdigit():
             return ""
@@ -192,7 +192,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Check]]] = MappingProxyType(
         "bmc": ("bmc NODE on|off|hang|lie | bmc NODE is OTHER", _bmc),
         "pause": ("pause NODE", _one_node),
         "resume": ("resume NODE", _one_node),
-        "vm": ("vm NAME crash | vm NAME fail-start N [NODE]", _vm),
+        "vm": (
+            "vm NAME crash|reboot | vm NAME unplug nic|disk X | vm NAME fail-start N [NODE]",
+            _vm,
+        ),
         "image": ("image NAME bad|good", _image),
         "commit": ("commit DIR", _directory),
         "git": ("git on|off|rewind|delete | git force DIR", _git),

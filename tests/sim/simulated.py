@@ -17,7 +17,16 @@ ON = "power hv1 on; power hv2 on; power hv3 on\n"
 KINDS = frozenset(
     {
         *("accepted", "plan_published", "step_done", "step_failed", "step_resumed", "not_planned"),
-        *("guest_started", "guest_destroyed", "guest_changed", "self_fenced", "client_blocked"),
+        *(
+            "guest_started",
+            "guest_destroyed",
+            "guest_changed",
+            "drift",
+            "drift_healed",
+            "drift_seen",
+            "self_fenced",
+            "client_blocked",
+        ),
         *("node_state", "leader", "source", "retry_planned", "retry", "target_refused"),
         *("planner_conflict", "store_lost", "store_found", "settled", "not_settled"),
         *("power", "reset", "commit", "git", "agent", "planner", "operator"),
