@@ -187,7 +187,9 @@ def write(file: str, data: bytes) -> bool:
 
 def _width() -> int:
     """Eighty columns unless a person looks at more, or fewer."""
-    import shutil
+    columns = _WIDTH_FILE
+    if sys.stdout.isatty():
+        import shutil  # brings the archivers of the standard library along
 
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH_FILE
+        columns = shutil.get_terminal_size().columns
     return max(_WIDTH_MIN, min(columns, _WIDTH_MAX))

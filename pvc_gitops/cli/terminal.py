@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import Final
 
@@ -17,4 +16,6 @@ def wants_color() -> bool:
 
 def width() -> int:
     """Columns to use; 80 where nobody looks."""
+    import shutil  # brings the archivers of the standard library along
+
     return min(shutil.get_terminal_size((80, 24)).columns, WIDTH_MAX)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from datetime import date, timedelta
-from typing import Final
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Final
 
 from pvc_gitops.model.document import Spec
 from pvc_gitops.model.values import dataclass
+
+if TYPE_CHECKING:  # imported where there is a window: it takes as long as a hundred guests
+    from zoneinfo import ZoneInfo
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # as date.weekday() counts
 _DAY: Final = f"({'|'.join(DAYS)})"
@@ -87,6 +89,8 @@ class MaintenanceWindow:
 
 def zone_of(name: str) -> ZoneInfo:
     """A time zone of the tz database. Raises WindowError for one that is not in it."""
+    from zoneinfo import ZoneInfo
+
     if name == "localtime":
         raise WindowError("localtime is another zone on every machine")
     try:

@@ -55,6 +55,8 @@ class Held:
 
 def object_of(part: Address) -> Address:
     """`vm/web1` of `vm/web1/disk/root`."""
+    if part.count("/") == 1:  # most are objects themselves
+        return part
     return Address("/".join(part.split("/", 2)[:2]))
 
 

@@ -63,7 +63,7 @@ class Draft:
         # What is renamed bears the record that this step is about only after its move.
         asked = [*needs, self.moves.get(owner)]
         before = tuple(sorted({need for need in asked if need is not None}))
-        assert all(need in self.steps for need in before), (name, before)
+        assert self.steps.keys() >= {*before}, (name, before)
         self.steps[name] = Step(
             id=name,
             address=of,
