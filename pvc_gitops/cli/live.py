@@ -25,13 +25,15 @@ def cluster(host: str | None, repo: Path) -> Iterator[Client]:
 
 def spec_at(repo: Path, rev: str | None) -> ClusterSpec:
     """What a commit declares, or the working tree where `rev` is None. Raises SpecError."""
+    from pvc_gitops.cli.known import remembered
     from pvc_gitops.cli.problems import read_files
     from pvc_gitops.spec.load import load
 
     commit, files, refused = read_files(repo, rev)
     if refused:
         raise SpecError(refused)
-    return load(files, commit=commit)
+    with remembered(repo) as known:
+        return load(files, commit=commit, known=known)
 
 
 def export(host: str | None, repo: Path) -> Export:
