@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "apply",
             "Preview, ask, and follow the cluster as it applies the branch.",
         ),
+        "approve": ("approve", "approve", "Let a plan go that waits in manual mode."),
         "status": ("status", "status", "Is everything all right? One screen."),
         "explain": (
             "explain",
@@ -43,6 +44,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         ),
         "preview": ("preview", "preview", "What open branches and pull requests would do."),
         "test": ("test", "test", "Run the repository's own tests on what a change would do."),
+        "rollback": (
+            "rollback",
+            "rollback",
+            "Go back to an earlier commit; put the bad one aside.",
+        ),
+        "freeze": ("freeze", "freeze", "Let no new plan become the target."),
+        "halt": ("halt", "halt", "Let running steps end, and begin no other."),
+        "retry": ("retry", "retry", "Try again what is not tried by itself any more."),
+        "vm": ("vm", "vm", "Restart, stop and start a guest for the moment, besides git."),
+        "intent": ("intent", "intent", "What operators want for the moment, besides git."),
+        "source": ("source", "source", "The repository as the cluster sees it."),
         "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
         "simulate": (
             "simulate",
