@@ -43,12 +43,14 @@ class FakeCluster:
         return tuple(self.standing)
 
     def wish(self, kind, subject, *, reason="", for_s=None, data=None):
+        assert (subject, reason) == ("vm/db1", "")
         made = a_wish(kind, dict(data or {}), f"{kind}-{len(self.made) + 1}", for_s)
         self.made.append(made)
         self.standing.append(made)
         return made
 
     def end_intent(self, name, *, reason=""):
+        assert isinstance(reason, str)
         self.ended.append(name)
         self.standing = [each for each in self.standing if each.id != name]
 
@@ -61,6 +63,7 @@ def a_wish(kind, data, name, for_s=None):
 def run(monkeypatch, fake, *argv):
     @contextmanager
     def cluster(host, repo):
+        assert (host, repo.name) == (None, "")
         yield fake
 
     monkeypatch.setattr(live, "cluster", cluster)
