@@ -6,18 +6,22 @@ here is what lies there, shows the plan, asks, tells the cluster to look now, an
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pvc_gitops.cli.following import Ended, follow, words
+from pvc_gitops.cli.stops import EXIT_STOPPED, told
 from pvc_gitops.errors import UsageError
 
 if TYPE_CHECKING:  # heavy; only what runs needs them
     from pvc_gitops.adapters.client import Client
     from pvc_gitops.model.checkout import Checkout
     from pvc_gitops.model.ids import CommitId
+    from pvc_gitops.model.inventory import Inventory
     from pvc_gitops.model.plan import Plan
 
 EXIT_FAILED = 1
@@ -41,8 +45,10 @@ FOLLOW_TIMEOUT_S = 1800.0  # an import of a large image is the longest thing tha
 def apply(ctx: click.Context, repo: Path, push: bool, yes: bool, timeout_s: float) -> None:
     """Preview what the branch changes, ask, and follow the cluster until it is done.
 
-    Only what is committed and pushed on the branch that the cluster follows is ever applied. Exits 0
-    when git = cluster, 3 when something is blocked, 4 when the checkout is behind.
+    Only what is committed and pushed on the branch that the cluster follows is ever applied. With
+    `apply.mode: manual` it asks for the approval of what waits. Exits 0 when git = cluster, 5 when the
+    cluster is frozen or halted or another apply is running, 4 when the checkout is behind or the
+    cluster did something else than was shown, 3 when something is blocked or waits for approval.
     """
     from pvc_gitops.adapters.git import checkout as git_checkout
     from pvc_gitops.cli.live import cluster
@@ -51,7 +57,9 @@ def apply(ctx: click.Context, repo: Path, push: bool, yes: bool, timeout_s: floa
         tracked = _tracked_branch(repo)
         state = git_checkout.read(repo, tracked, _cluster_tip(client))
         _refuse(state, tracked, may_push=push)
-        plan = _preview(client, repo, state)
+        plan, inventory = _preview(ctx.obj, repo, state)
+        if told(inventory, state.head):
+            ctx.exit(EXIT_STOPPED)
         if plan.is_empty and _is_applied(client, state):
             blocked = plan.summary.blocked
             if not blocked:
@@ -63,7 +71,8 @@ def apply(ctx: click.Context, repo: Path, push: bool, yes: bool, timeout_s: floa
             )
         if push:
             git_checkout.push(repo, state.remote, tracked)
-        ctx.exit(_follow(client, state, plan, timeout_s))
+        may_ask = not yes and sys.stdin.isatty()
+        ctx.exit(_follow(client, state, plan, timeout_s, may_ask=may_ask))
 
 
 def _tracked_branch(repo: Path) -> str:
@@ -86,15 +95,14 @@ def _refuse(state: Checkout, tracked: str, *, may_push: bool) -> None:
         raise UsageError(refused.message, hint=refused.hint, exit_code=refused.exit_code)
 
 
-def _preview(client: Client, repo: Path, state: Checkout) -> Plan:
-    from pvc_gitops.cli.live import spec_at
+def _preview(host: str | None, repo: Path, state: Checkout) -> tuple[Plan, Inventory]:
+    from pvc_gitops.cli.planning import Wish, planned
     from pvc_gitops.cli.terminal import wants_color, width
-    from pvc_gitops.planner import planner, render
+    from pvc_gitops.planner import render
 
-    inventory = client.inventory()
-    plan = planner.plan(spec_at(repo, state.head), inventory, planner.POLICY, inventory.target)
-    click.echo(render.text(plan, width=width(), color=wants_color()))
-    return plan
+    found = planned(host, Wish(repo=repo, rev=state.head))
+    click.echo(render.text(found.plan, width=width(), color=wants_color()))
+    return found.plan, found.inventory
 
 
 def _is_applied(client: Client, state: Checkout) -> bool:
@@ -103,41 +111,56 @@ def _is_applied(client: Client, state: Checkout) -> bool:
     return accepted is not None and accepted.commit == state.head and status.is_applied
 
 
-def _follow(client: Client, state: Checkout, preview: Plan, timeout_s: float) -> int:
-    from pvc_gitops.cli.progress import Progress
-
-    began = time.monotonic()
+def _follow(
+    client: Client, state: Checkout, preview: Plan, timeout_s: float, *, may_ask: bool
+) -> int:
+    began_s = time.monotonic()
     seen = client.look_at_git()
     if seen.problems or (seen.error and seen.tip != state.head):
         raise UsageError(
             f"the cluster does not adopt {state.head[:7]}: {'; '.join(seen.problems) or seen.error}",
             hint="pvc validate, then commit and push what it asks for",
         )
-    progress = Progress(began_s=began)
-    outcome = None
-    for event in client.follow(state.head, timeout_s):
-        if "outcome" in event:
-            outcome = event
-            break
-        line = progress.line(event, now_s=time.monotonic())
-        if line:
-            click.echo(line)
-    if outcome is None:
-        raise UsageError("the connection ended", hint="pvc status shows how far it is")
-    return _end(str(outcome["outcome"]), preview, time.monotonic() - began, progress.failed)
+    ended = follow(client, state.head, timeout_s, began_s=began_s)
+    if may_ask and _is_approved(client, ended):
+        ended = follow(client, state.head, timeout_s, began_s=began_s)
+    if ended.outcome != "applied":
+        click.echo(words(ended))
+        return _exit_code(ended)
+    blocked = preview.summary.blocked
+    but = f", but {blocked} blocked" if blocked else ""
+    click.echo(f"Applied in {ended.took_s:.0f} s. git = cluster{but}.")
+    if ended.plan is not None and (effect := client.plan(ended.plan).effect) != preview.effect:
+        click.echo(
+            f"What the cluster did has effect {effect}, not {preview.effect} as previewed: "
+            "it had changed meanwhile. pvc history shows every step."
+        )
+        return EXIT_DIFFERENT
+    return EXIT_BLOCKED if blocked else 0
 
 
-def _end(outcome: str, preview: Plan, took_s: float, failed: int) -> int:
-    if outcome == "applied":
-        blocked = preview.summary.blocked
-        but = f", but {blocked} blocked" if blocked else ""
-        click.echo(f"Applied in {took_s:.0f} s. git = cluster{but}.")
-        return EXIT_BLOCKED if blocked else 0
-    if outcome == "failed":
-        steps = "1 step" if failed == 1 else f"{failed} steps"
-        click.echo(f"{steps} failed; what depends on them waits, the rest is done: pvc status")
-        return EXIT_FAILED
-    click.echo(
-        f"Not done after {took_s:.0f} s; the cluster goes on. pvc status shows how far it is."
-    )
-    return EXIT_FAILED
+def _is_approved(client: Client, ended: Ended) -> bool:
+    """In manual mode: ask whoever sits there, who needs the right to approve."""
+    from pvc_gitops.model.control import Obstacle
+    from pvc_gitops.model.intents import IntentKind
+
+    held = ended.withheld
+    if held is None or held.obstacle is not Obstacle.APPROVAL:
+        return False
+    click.echo(words(ended))
+    if not click.confirm(f"Approve effect {held.effect}?", default=False):
+        return False
+    client.wish(IntentKind.APPROVE, held.effect, reason="pvc apply")
+    return True
+
+
+def _exit_code(ended: Ended) -> int:
+    from pvc_gitops.model.control import Obstacle
+
+    held = ended.withheld
+    if ended.outcome in ("halted", "superseded"):
+        return EXIT_STOPPED
+    if held is not None:
+        is_stopped = held.obstacle in (Obstacle.FROZEN, Obstacle.HALTED)
+        return EXIT_STOPPED if is_stopped else EXIT_BLOCKED
+    return EXIT_BLOCKED if ended.outcome == "quarantined" else EXIT_FAILED

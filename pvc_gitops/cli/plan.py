@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvc_gitops.cli.planning import Wish, planned, setting_of, title
+from pvc_gitops.cli.stops import EXIT_STOPPED, told
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.checkout import EXIT_BEHIND
 from pvc_gitops.model.values import replace
@@ -79,7 +80,8 @@ def plan(
     """Show what the cluster would do to become what the repository says.
 
     Without --empty and --inventory the live cluster is asked what it is. Exits 0 if there is nothing
-    to do, 2 if something changes, 3 if something is blocked, 4 if the cluster follows commits that
+    to do, 2 if something changes, 3 if something is blocked, 5 if the cluster is frozen or halted or
+    another apply is running, 4 if the cluster follows commits that
     this checkout has not or would do something else than this says, 1 on an error.
     """
     # One plan is made and the process ends: there is nothing to collect, and looking for it takes a
@@ -107,6 +109,8 @@ def plan(
 
         ctx.exit(show(found, losses, every_node=every_node, json_file=json_file))
     _show(found, wish, json_file, markdown_file, elapsed_s=time.perf_counter() - started)
+    if wish.is_live and wish.base is None and told(found.inventory, found.spec.commit):
+        ctx.exit(EXIT_STOPPED)
     if wish.is_live and wish.rev is None and wish.base is None and _is_behind(found, wish):
         ctx.exit(EXIT_BEHIND)
     from pvc_gitops.planner.planner import exit_code

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from pvc_gitops.cli import wishes
+from pvc_gitops.model.control import Obstacle
+from pvc_gitops.model.intents import IntentKind
 from pvc_gitops.model.inventory import Inventory, NodeFacts, NodeState
 from pvc_gitops.model.records import GuestPhase
 from pvc_gitops.model.spec import Node, VirtualMachine
@@ -14,6 +17,15 @@ from pvc_gitops.world.protocol import Status
 
 WAITING_SHOWN_MAX: Final = 8  # more do not fit one screen; the last line says how many there are
 _COLORS: Final = {"HEALTHY": "32", "DEGRADED": "33", "CRITICAL": "31", "UNKNOWN": "33"}
+_MEANT: Final = (Obstacle.FROZEN, Obstacle.HALTED, Obstacle.APPROVAL)
+_HELD: Final = {
+    Obstacle.FROZEN: "frozen",
+    Obstacle.HALTED: "halted",
+    Obstacle.APPROVAL: "a plan waits for approval",
+    Obstacle.RUNAWAY: "the planner stopped itself",
+    Obstacle.OSCILLATION: "the planner stopped itself",
+    Obstacle.GIVEN_UP: "a commit was given up",
+}
 _MIB_PER_GIB: Final = 1024
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -50,6 +62,22 @@ def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, on
         return Health(word="DEGRADED", clause="Ceph is not clean")
     if state.problems:
         return Health(word="DEGRADED", clause="the last commit is not adopted")
+    if state.quarantine is not None:
+        return Health(word="DEGRADED", clause=f"rolled back to {state.quarantine.commit[:7]}")
+    return _health_of_planning(state)
+
+
+def _health_of_planning(state: Status) -> Health:
+    """What people, or the planner itself, hold back: to be known, and mostly meant so."""
+    held = state.withheld
+    if held is not None and held.obstacle not in _MEANT:
+        return Health(word="DEGRADED", clause=_HELD[held.obstacle])
+    for kind, word in ((IntentKind.HALT, "halted"), (IntentKind.FREEZE, "frozen")):
+        found = [intent for intent in state.intents if intent.kind is kind]
+        if found:
+            return Health(word="HEALTHY", clause=f"{word} by {found[0].by}")
+    if held is not None:
+        return Health(word="HEALTHY", clause=_HELD[held.obstacle])
     return Health(word="HEALTHY", clause="")
 
 
@@ -105,6 +133,10 @@ def _source(state: Status) -> str:
     if accepted is None:
         return "no commit is accepted yet"
     words = f'{accepted.commit[:7]} "{accepted.subject}" ({accepted.author})'
+    aside = state.quarantine
+    if aside is not None:
+        because = f": {aside.reason}" if aside.reason else ""
+        return f"{aside.commit[:7]} in force, not {words}; rolled back by {aside.by}{because}"
     words += " applied" if state.is_applied else " accepted"
     errors = sorted({seen.error for seen in state.seen.values() if seen.error})
     fetched = max((seen.fetched_at_s for seen in state.seen.values()), default=0)
@@ -180,6 +212,8 @@ def _needs(state: Status) -> Iterator[str]:
         yield f"git        {problem}"
     for step, error in sorted(state.steps_failed.items()):
         yield f"{step.partition(' ')[2]:10} {error}"
+    for intent in state.intents:
+        yield f"{intent.subject:10} {wishes.shown(intent)}   pvc intent end {intent.id}"
     for address, what, command in state.waiting:
         yield f"{address:10} {what}   {command}".rstrip()
 

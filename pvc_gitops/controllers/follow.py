@@ -151,7 +151,9 @@ def _held_back(
     try:
         if accepted is None:
             return None
-        if aside is not None and accepted.commit == commit != aside.commit:
+        if aside is not None and aside.commit == commit:
+            return None  # gone back to: whoever leads is about to put it in force
+        if aside is not None and accepted.commit == commit:
             still = quarantine.holding(world.repo, aside, commit)
             is_aside = any(still.values())  # else whoever leads is about to put it in force
             return {"outcome": "quarantined", "plan": None, "held": still} if is_aside else None

@@ -158,8 +158,8 @@ def drafted(store: Store, wish: Wish, now_s: int) -> tuple[Intent, tuple[Op, ...
     number = int(parent.value.get("last", 0)) + 1
     term = TERMS.get(wish.kind, Term())
     for_s = term.default_s if wish.for_s is None else wish.for_s
-    name = wish.subject.rpartition("/")[2][:12]
-    middle = "" if name == CLUSTER else f"{name}-"
+    _, is_object, name = wish.subject.rpartition("/")
+    middle = f"{name}-" if is_object else ""
     intent = Intent(
         id=IntentId(f"{wish.kind}-{middle}{number}"),
         kind=wish.kind,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Final, Protocol, TypeVar
 
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.codec import decode
+from pvc_gitops.model.control import Quarantined
 from pvc_gitops.model.export import Export
 from pvc_gitops.model.ids import Address, CommitId, PlanId
+from pvc_gitops.model.intents import Intent, IntentId, IntentKind
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
@@ -20,11 +22,14 @@ from pvc_gitops.world.protocol import (
     AppliedFacts,
     Hello,
     Question,
+    Rollback,
     Status,
     question_line,
 )
 
 T = TypeVar("T")
+# Refusals that scripts tell apart (DESIGN section 5).
+EXIT_BY_CODE: Final = {"effect-differs": 4, "stopped": 5}
 
 
 class Channel(Protocol):
@@ -104,6 +109,34 @@ class Client:
         """Of one, whole."""
         return self._decode(Preview, self._ask("previews", ref=ref))
 
+    def intents(self) -> tuple[Intent, ...]:
+        """Those in force, the oldest first."""
+        return tuple(self._decode(Intent, value) for value in self._ask("intents"))
+
+    def wish(
+        self,
+        kind: IntentKind,
+        subject: str,
+        *,
+        reason: str = "",
+        for_s: int | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Intent:
+        """Make an intent."""
+        asked = {"reason": reason, "for_s": for_s, "data": dict(data or {})}
+        return self._decode(Intent, self._ask("intent", kind=kind.value, subject=subject, **asked))
+
+    def end_intent(self, name: IntentId, *, reason: str = "") -> Intent:
+        return self._decode(Intent, self._ask("end-intent", id=name, reason=reason))
+
+    def rollback(self, commit: str, *, reason: str = "", effect: str | None = None) -> Rollback:
+        """What going back would do; with the effect of that answer, do it. "" is the commit before."""
+        asked = {"commit": commit, "reason": reason, "effect": effect}
+        return self._decode(Rollback, self._ask("rollback", **asked))
+
+    def release(self, commit: str, *, reason: str) -> Quarantined:
+        return self._decode(Quarantined, self._ask("release", commit=commit, reason=reason))
+
     def look_at_git(self) -> SourceSeen:
         """Fetch now; answered after the fetch."""
         return self._decode(SourceSeen, self._ask("look-at-git")["seen"])
@@ -146,7 +179,8 @@ class Client:
             ) from err
         if "error" in answer:
             error = answer["error"]
-            raise UsageError(error["message"], hint=error.get("hint", ""))
+            code = EXIT_BY_CODE.get(error.get("code"), 1)
+            raise UsageError(error["message"], hint=error.get("hint", ""), exit_code=code)
         assert answer["id"] == number, answer["id"]
         return dict(answer)
 
