@@ -189,9 +189,13 @@ def judge(repo: Repo, terms: Terms) -> Judgement:
             return _of_origin(repo, terms, fetched.tip)
         error = fetched.error
         base, tip = terms.base, fetched.tip
-        if _contains(repo, base, tip):  # it lags behind, as mirrors do
-            return _of_operators(repo, terms, error)
         words = f"from the mirror {fetched.mirror}"
+        if _contains(repo, base, tip):  # it lags behind, as mirrors do
+            found = _of_operators(repo, terms, error)
+            if found.head is None and tip == base:
+                # In force already; this node was behind, and holds it now.
+                return _judged(repo, terms, tip, via=words, error=error)
+            return found
         if _contains(repo, tip, base):
             return _judged(repo, terms, tip, via=words, error=error)
         error += f"; not taken: {tip[:7]} {words}, which does not follow {base[:7]}"

@@ -20,10 +20,11 @@ from pvc_gitops.adapters.git.mirror import BYTES_MAX, Mirror
 from pvc_gitops.errors import RepoError, WorldError
 from pvc_gitops.formation.peer_words import KNOWN_MAX, Question, Refusal, Verb
 from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.source import Source
+from pvc_gitops.world.ports import Fetched
 
-OBJECTS_S: Final = (
-    60.0  # of one coordinator: a small pack as a rule, a whole history at a first start
-)
+# Of one coordinator: a small pack as a rule, a whole history at a first start.
+OBJECTS_S: Final = 60.0
 
 
 class PeerMirror(Mirror):
@@ -42,19 +43,18 @@ class PeerMirror(Mirror):
         self._peers = tuple(peers)
         self._credentials = credentials
 
-    def fetch(self) -> CommitId:
+    def fetch(self, source: Source | None = None) -> Fetched:
         try:
-            return super().fetch()
+            return super().fetch(source)
         except RepoError as origin:
-            # What is new at a peer is a tip like the origin's. Without any, the origin's silence is told,
-            # and it is told again at the next fetch.
+            # The last of all mirrors. With nothing new there, the origin's silence is all there is.
             found, why_not = self.take_accepted()
             if found is None:
                 reason = f"{origin.reason}; {why_not}" if why_not else origin.reason
                 raise RepoError(
                     origin.operation, origin.target, reason, retryable=origin.retryable
                 ) from origin
-            return found
+            return Fetched(tip=found, mirror="another coordinator", error=origin.reason)
 
     def take_accepted(self) -> tuple[CommitId | None, str]:
         """The accepted commit, if it was not here and a coordinator gave it; else None and why not,

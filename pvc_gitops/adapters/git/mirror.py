@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -40,6 +39,8 @@ SUBJECT_CHARACTERS_MAX: Final = 120
 MESSAGE_CHARACTERS_MAX: Final = (
     64 * 1024
 )  # trailers stand at its end; longer messages have none for us
+# Of the values of the Secret that source.credentials names; where none of them is there, its first value.
+CREDENTIAL_KEYS: Final = ("key", "token", "password")
 _PASSWORD: Final = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
 
 
@@ -66,10 +67,10 @@ class Mirror:
         credential: str | None,
         limit_s: float = FETCH_S,
         bytes_max: int = BYTES_MAX,
-        open_secret: Callable[[str, CommitId], str | None] | None = None,
+        open_secret: Callable[[bytes], Mapping[str, str] | None] | None = None,
     ) -> None:
-        """`url`, `branch`, `credential`: of the seed. `open_secret`: a Secret's value in a commit, None
-        where this node cannot open it."""
+        """`url`, `branch`, `credential`: of the seed. `open_secret`: a Secret document to its values,
+        None where this node cannot open it."""
         self._path = path
         self._url = url
         self._branch = branch
@@ -103,7 +104,7 @@ class Mirror:
     def take(self, pack: bytes, head: CommitId) -> None:
         if len(pack) > self._bytes_max:
             raise RepoError("unpack", head, "the pack is too large", retryable=False)
-        packs.read(self._path, head, BytesIO(pack))
+        packs.read(self._path, head, pack)
 
     def _places(self, source: Source | None) -> list[_Place]:
         """Where to ask, in order. Where the node was installed from is asked last of all: a wrong URL
@@ -127,7 +128,21 @@ class Mirror:
         """The Secret's, where this node can open it; else what it was installed with."""
         if source.secret is None or source.commit is None or self._open_secret is None:
             return self._credential
-        return self._open_secret(source.secret, source.commit) or self._credential
+        document = self._file(source.commit, f"secrets/{source.secret}.yaml")
+        values = None if document is None else self._open_secret(document)
+        if not values:
+            return self._credential
+        named = [values[key] for key in CREDENTIAL_KEYS if key in values]
+        return named[0] if named else next(iter(values.values()))
+
+    def _file(self, commit: CommitId, path: str) -> bytes | None:
+        """One file of a commit, None where there is none."""
+        whole = path if self._folder in ("", ".") else f"{self._folder}/{path}"
+        try:
+            found = self._open()[commit].peel(pygit2.Tree)[whole]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return bytes(found.data) if isinstance(found, pygit2.Blob) else None
 
     def _fetch(self, place: _Place, number: int) -> CommitId:
         request = {

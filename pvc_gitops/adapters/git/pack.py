@@ -45,8 +45,8 @@ def write(mirror: Path, head: CommitId, known: Sequence[CommitId]) -> BinaryIO:
     return body
 
 
-def read(mirror: Path, head: CommitId, pack: BinaryIO) -> None:
-    """Take up a pack, an open file at its beginning, whose newest commit is `head`.
+def read(mirror: Path, head: CommitId, pack: bytes | BinaryIO) -> None:
+    """Take up a pack, bytes or an open file at its beginning, whose newest commit is `head`.
 
     Raises:
         RepoError: it is broken or not whole. What is whole in it may be here then; no ref names it.

@@ -7,6 +7,7 @@ from simulated_world import BASE, port_world
 
 from pvc_gitops.controllers.accept import majority_head
 from pvc_gitops.controllers.source import JITTER_SHARE, Terms, judge, poll_s
+from pvc_gitops.world.ports import Fetched
 
 
 @pytest.fixture
@@ -20,6 +21,31 @@ def test_a_fast_forward_is_adopted(repo):
     tip = origin.push(BASE, "same again")
     found = judge(port, Terms(base=base, now_s=0))
     assert (found.head, found.problems, found.error) == (tip, (), "")
+
+
+class Fed:
+    """A mirror that others feed while the origin is away."""
+
+    def __init__(self, port, fetched):
+        self._port, self._fetched = port, fetched
+
+    def fetch(self, _source=None):
+        return self._fetched
+
+    def __getattr__(self, name):
+        return getattr(self._port, name)
+
+
+def test_a_node_that_was_behind_holds_what_is_in_force_once_somebody_fed_it(repo):
+    port, origin, base = repo
+    tip = origin.push(BASE, "accepted while this node saw no origin")
+    port.fetch()
+    fetched = Fetched(tip=tip, mirror="another coordinator", error="no route to the origin")
+    found = judge(Fed(port, fetched), Terms(base=tip, now_s=0))
+    assert (found.head, found.error) == (tip, "no route to the origin")
+    # One that lags behind what is in force says nothing new.
+    old = Fetched(tip=base, mirror="another coordinator", error="no route to the origin")
+    assert judge(Fed(port, old), Terms(base=tip, now_s=0)).head is None
 
 
 def test_an_invalid_commit_names_file_and_line(repo):

@@ -578,7 +578,7 @@ def test_objects_come_from_a_coordinator_while_the_origin_is_away(house, joiner,
     house.store.accepted = head
     object.__setattr__(house.here, "pack", sent)
     Path(own.certificate).write_text(door.certificate())
-    assert here.fetch() == head
+    assert here.fetch().tip == head
     assert here.has(head)
     assert here.is_ancestor(base, head)
     assert here.files(head)["nodes/hv4.yaml"] == files(hypervisor=True, key=key)["nodes/hv4.yaml"]
@@ -590,7 +590,7 @@ def test_objects_come_from_a_coordinator_while_the_origin_is_away(house, joiner,
     assert head in known_by_them[-1]
     # From nothing, too.
     fresh = PeerMirror(tmp_path / "empty.git", peers=door.peers, credentials=own, **settings)
-    assert fresh.fetch() == head
+    assert fresh.fetch().tip == head
     assert fresh.files(head) == here.files(head)
     # And without any coordinator it says so.
     house.store.is_there = False
