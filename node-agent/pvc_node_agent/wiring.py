@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pvc_gitops.adapters import system
+from pvc_gitops.adapters.age import sops
 from pvc_gitops.adapters.archive import FileArchive
 from pvc_gitops.adapters.ceph.cluster import Cluster
 from pvc_gitops.adapters.ceph.images import RbdImages
 from pvc_gitops.adapters.ceph.pools import RadosPools
 from pvc_gitops.adapters.dnsmasq.services import DnsmasqServices
+from pvc_gitops.adapters.fence import FenceAgents
+from pvc_gitops.adapters.formation import files
 from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.adapters.formation.peer_mirror import PeerMirror
 from pvc_gitops.adapters.formation.peers import Peer
@@ -22,8 +26,10 @@ from pvc_gitops.adapters.libvirt.kvm import acceleration
 from pvc_gitops.adapters.libvirt.xml import CephAccess
 from pvc_gitops.adapters.logins import KeyFile
 from pvc_gitops.adapters.netlink.links import NetlinkLinks
-from pvc_gitops.adapters.zk import ZooKeeperStore
 from pvc_gitops.adapters.proposals import Proposals
+from pvc_gitops.adapters.zk import ZooKeeperStore
+from pvc_gitops.errors import UsageError
+from pvc_gitops.formation import seed
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Identity, World
@@ -89,16 +95,29 @@ def repo_of(config: NodeConfig) -> PeerMirror:
         branch=source.branch,
         folder=source.path,
         credential=_credential(config),
+        open_secret=_open_secret,
     )
 
 
-def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
+def _open_secret(document: bytes) -> Mapping[str, str] | None:
+    """The values of a Secret; None on a node without the cluster's key, or if it is not for that."""
+    text = files.read(names.SEED)
+    key = None if text is None else seed.parse(text).cluster_key
+    if key is None:
+        return None
+    try:
+        return sops.read(document, key)
+    except UsageError:
+        return None  # the git server then says whether it was needed
+
+
 def _credential(config: NodeConfig) -> str | None:
     """What the git server is shown."""
     file = config.source.credential_file
     return None if file is None else file.read_text(encoding="utf-8")
 
 
+def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
     """Everything else. Raises WorldError where this node is not as formation left it."""
     is_coordinator = config.node.role == "coordinator"
     client = CEPH_ADMIN if is_coordinator else f"client.{config.ceph.client}"
@@ -126,7 +145,6 @@ def _credential(config: NodeConfig) -> str | None:
         pools=RadosPools(ceph),
         images=RbdImages(ceph),
         repo=repo_of(config),
-        jobs=ThreadJobs(wake.changed),
         proposals=Proposals(
             Path(names.PROPOSALS),
             mirror=Path(names.MIRROR),
@@ -134,8 +152,10 @@ def _credential(config: NodeConfig) -> str | None:
             folder=config.source.path,
             credential=_credential(config),
         ),
+        jobs=ThreadJobs(wake.changed),
         journal=system.LineJournal(),
         notes=system.FileNotes(Path(names.NOTES)),
         archive=FileArchive(Path(names.LEDGER)),
+        machines=FenceAgents(Path(names.BMC_PASSWORDS)),
         logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
     )

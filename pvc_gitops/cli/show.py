@@ -143,7 +143,7 @@ def _source(state: Status) -> str:
     if errors:
         return f"{words}; origin: {errors[0]}"
     if fetched:
-        words += f" · seen {_ago(state.now_s - fetched)} ago"
+        words += f" · seen {ago(state.now_s - fetched)} ago"
     return words
 
 
@@ -209,7 +209,9 @@ def _note(state: Status, facts: NodeFacts, common: frozenset[str]) -> str:
 
 def _needs(state: Status) -> Iterator[str]:
     for problem in state.problems[:3]:
-        yield f"git        {problem}"
+        yield f"git        {problem.strip()}"
+    if state.problems:
+        yield "git        all of it, and what to do   pvc source status"
     for step, error in sorted(state.steps_failed.items()):
         yield f"{step.partition(' ')[2]:10} {error}"
     for intent in state.intents:
@@ -222,7 +224,8 @@ def _gib(mib: int) -> str:
     return f"{mib / _MIB_PER_GIB:.1f}"
 
 
-def _ago(seconds: int) -> str:
+def ago(seconds: int) -> str:
+    """How long, in one unit."""
     if seconds < 2 * _MINUTE_S:
         return f"{max(seconds, 0)} s"
     if seconds < 2 * _HOUR_S:

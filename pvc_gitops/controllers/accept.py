@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pvc_gitops.controllers import ledger, quarantine
+from pvc_gitops.controllers import ledger, origin, quarantine
 from pvc_gitops.controllers.intents import Wish, drafted, refused_words
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put, read, read_all
@@ -33,11 +33,15 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
         if name in voters
     }
     head = majority_head([record.head for record in seen.values()], len(voters))
-    if head is None or (accepted is not None and head == accepted.commit):
-        return
     try:
+        origin.tend(world, lead, list(seen.values()), len(voters))
+        if head is None or (accepted is not None and head == accepted.commit):
+            return
+        override = origin.override_of(store, head, base)
         if not world.repo.has(head) or not (
-            head == base or (world.repo.has(base) and world.repo.is_ancestor(base, head))
+            override is not None
+            or head == base
+            or (world.repo.has(base) and world.repo.is_ancestor(base, head))
         ):
             return
         info = world.repo.info(head)
@@ -59,6 +63,8 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
         data={"after": "" if accepted is None else accepted.commit},
     )
     ops, notes = _words(world, info, record.accepted_at_s)
+    more, said = origin.accepting(store, head, seen, override, record.accepted_at_s)
+    ops, notes = (*ops, *more), (*notes, *said)
     told = ledger.appending(store, [note, *notes], record.accepted_at_s)
     store.commit((*lead.checks, put(paths.ACCEPTED, record, before), *ops, *told))
     world.journal.event("accepted", commit=head, subject=info.subject)

@@ -15,7 +15,7 @@ from dataclasses import field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from pvc_gitops.controllers import archive, serve_control, serve_previews, slices
+from pvc_gitops.controllers import archive, serve_control, serve_previews, serve_source, slices
 from pvc_gitops.controllers.agent import AgentMemory
 from pvc_gitops.controllers.answers import (
     Event,
@@ -340,4 +340,5 @@ _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]
     "look-at-git": _look_at_git,
     "follow": follow,
     **serve_control.HANDLERS,
+    **serve_source.HANDLERS,
 }

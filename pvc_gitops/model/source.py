@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pvc_gitops.model.document import Spec
-from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.ids import CommitId, NodeName
+from pvc_gitops.model.records import Accepted, SourceSeen
 from pvc_gitops.model.values import dataclass
 
 
@@ -79,3 +82,28 @@ class Override:
     reason: str
     at_s: int
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """All that there is to say about where commits come from."""
+
+    accepted: Accepted | None
+    signers: str  # none, tip, every
+    url: str | None  # None: what the nodes were installed with
+    mirrors: tuple[str, ...]
+    seen: Mapping[NodeName, SourceSeen]
+    ahead: Ahead | None
+    diverged: Diverged | None
+    submitted: Submitted | None
+    override: Override | None
+    now_s: int
+    answered_by: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOutcome:
+    """What became of a commit that somebody asked for. `accepted` None: `seen` says what is wrong."""
+
+    seen: SourceSeen | None
+    accepted: Accepted | None

@@ -38,6 +38,10 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
                                         last one before the one in force that was carried out whole
     release      {commit, reason}       Quarantined, which it was
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
+    source       {}                     SourceState
+    source-submit {head, base, pack}    {seen, accepted}: accepted is null where `seen` says what is wrong;
+                                        pack: all of `head` that `base` has not, git's format in base64
+    source-accept {commit, reason}      {seen, accepted}: the branch's tip, although it is refused
     follow       {commit, timeout_s}    events {plan, step, status, ...} until that commit is applied, a
                                         step failed for good, or somebody must do something first, or
                                         the time is over; {outcome, plan, …}: applied, failed, refused,

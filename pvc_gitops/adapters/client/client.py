@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final, Protocol, TypeVar
@@ -16,6 +17,7 @@ from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.preview import Answer, Preview
+from pvc_gitops.model.source import SourceOutcome, SourceState
 from pvc_gitops.model.records import SourceSeen, StepResult, Target
 from pvc_gitops.world.protocol import (
     LINE_BYTES_MAX,
@@ -136,6 +138,18 @@ class Client:
 
     def release(self, commit: str, *, reason: str) -> Quarantined:
         return self._decode(Quarantined, self._ask("release", commit=commit, reason=reason))
+
+    def source(self) -> SourceState:
+        return self._decode(SourceState, self._ask("source"))
+
+    def submit(self, head: CommitId, base: CommitId, pack: bytes) -> SourceOutcome:
+        """Hand commits over; answered when they are in force or refused."""
+        text = base64.b64encode(pack).decode()
+        return self._decode(SourceOutcome, self._ask("source-submit", head=head, base=base, pack=text))
+
+    def accept(self, commit: str, reason: str) -> SourceOutcome:
+        """Adopt the branch's tip although it is refused."""
+        return self._decode(SourceOutcome, self._ask("source-accept", commit=commit, reason=reason))
 
     def look_at_git(self) -> SourceSeen:
         """Fetch now; answered after the fetch."""

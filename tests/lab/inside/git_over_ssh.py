@@ -61,7 +61,7 @@ def attempt(folder: Path, host_keys: tuple[str, ...], key: str, commit: str) -> 
         folder / "mirror.git", url=url, branch="main", folder=".", credential=credential
     )
     try:
-        return mirror.fetch()
+        return mirror.fetch().tip
     except RepoError as err:
         return err.reason
 

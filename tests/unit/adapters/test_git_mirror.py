@@ -457,20 +457,25 @@ def test_without_any_place_that_answers_the_origins_fault_is_told(mirror_of):
 def test_the_declared_secret_is_the_login(work, mirror_of):
     import base64
 
-    opened = []
+    commit = work.commit({"secrets/git-read.yaml": "token: token-2\nother: x\n"})
+    mirror_of(work.origin).fetch()
 
-    def open_secret(name, commit):
-        opened.append((name, commit))
-        return "token-2" if name == "git-read" else None
+    def open_secret(document):
+        return dict(line.split(": ") for line in document.decode().splitlines())
 
     login = "Basic " + base64.b64encode(b"git:token-2").decode()
     with _git_http(work, login) as url:
         mirror = mirror_of(url, credential="old", open_secret=open_secret)
-        commit = CommitId("a" * 40)
-        assert mirror.fetch(source_of(url, secret="git-read", commit=commit)).tip
-        assert opened == [("git-read", commit)]
+        assert mirror.fetch(source_of(url, secret="git-read", commit=commit)).tip == commit
+        for source in (
+            source_of(url, secret="other", commit=commit),
+            source_of(url, secret="git-read", commit=CommitId("0" * 40)),
+        ):
+            with pytest.raises(RepoError, match="login is refused"):
+                mirror.fetch(source)
+        closed = mirror_of(url, credential="old", open_secret=lambda _: None)
         with pytest.raises(RepoError, match="login is refused"):
-            mirror.fetch(source_of(url, secret="other", commit=commit))
+            closed.fetch(source_of(url, secret="git-read", commit=commit))
 
 
 def test_declared_host_keys_are_the_only_ones(work, mirror_of, tmp_path):
