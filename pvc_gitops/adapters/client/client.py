@@ -17,8 +17,8 @@ from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.preview import Answer, Preview
-from pvc_gitops.model.source import SourceOutcome, SourceState
 from pvc_gitops.model.records import SourceSeen, StepResult, Target
+from pvc_gitops.model.source import SourceOutcome, SourceState
 from pvc_gitops.world.protocol import (
     LINE_BYTES_MAX,
     AppliedFacts,
