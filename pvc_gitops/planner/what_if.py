@@ -66,14 +66,16 @@ def without(lost: str, plan: Plan, spec: ClusterSpec, inventory: Inventory) -> W
     kind, name = _named(lost, spec)
     context = _after(plan, spec, inventory)
     table = seated(context, context.inventory.placements)
-    match kind:
-        case Kind.NODE:
-            told, facts = _without_node(NodeName(name), context, table), _node_facts(name, context)
-        case Kind.POOL:
-            told, facts = tuple(_without_pool(name, context)), ()
-        case _:
-            told, facts = (_without_vm(VmName(name), context),), ()
-    return WhatIf(lost=address(kind, name), guests=told, facts=tuple(facts))
+    told: tuple[Told, ...]
+    facts: tuple[str, ...] = ()
+    if kind is Kind.NODE:
+        told = _without_node(NodeName(name), context, table)
+        facts = tuple(_node_facts(name, context))
+    elif kind is Kind.POOL:
+        told = tuple(_without_pool(name, context))
+    else:
+        told = (_without_vm(VmName(name), context),)
+    return WhatIf(lost=address(kind, name), guests=told, facts=facts)
 
 
 def every_node(plan: Plan, spec: ClusterSpec, inventory: Inventory) -> tuple[WhatIf, ...]:

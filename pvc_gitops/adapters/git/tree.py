@@ -69,11 +69,12 @@ def read_tests(repo_path: Path, rev: str, folder: str) -> Mapping[str, bytes]:
         tests = root[TESTS]
     except KeyError:
         return {}
-    return {
-        f"{TESTS}/{item.name}": repository[item.id].data
-        for item in (tests if isinstance(tests, pygit2.Tree) else ())
-        if item.name.endswith(".yaml") and item.filemode in _FILES
-    }
+    found = {}
+    for item in tests if isinstance(tests, pygit2.Tree) else ():
+        name = item.raw_name.decode("utf-8", "replace")
+        if name.endswith(".yaml") and item.filemode in _FILES:
+            found[f"{TESTS}/{name}"] = repository[item.id].data
+    return found
 
 
 def commit_of(repository: Any, rev: str) -> Any:  # noqa: ANN401
