@@ -22,6 +22,7 @@ ORDER = (
     "preview",
     "refusals",
     "networks",
+    "control",
     "drift",
     "ssh",
     "trust",
