@@ -180,10 +180,8 @@ def _kept(signer: str | None, before: str | None) -> str:
 
 def judge(repo: Repo, terms: Terms) -> Judgement:
     """Fetch, and say whether the tip may be adopted."""
-    error = ""
+    error, unpacked = "", _taken(repo, terms)
     try:
-        if terms.pack is not None and terms.submitted is not None:
-            repo.take(terms.pack, terms.submitted.commit)
         fetched = repo.fetch(terms.source)
         if not fetched.mirror:
             return _of_origin(repo, terms, fetched.tip)
@@ -201,7 +199,18 @@ def judge(repo: Repo, terms: Terms) -> Judgement:
         error += f"; not taken: {tip[:7]} {words}, which does not follow {base[:7]}"
         return _of_operators(repo, terms, error)
     except RepoError as err:
-        return _of_operators(repo, terms, error or err.reason)
+        return _of_operators(repo, terms, f"{error or err.reason}{unpacked}")
+
+
+def _taken(repo: Repo, terms: Terms) -> str:
+    """Take up what was handed over; what is wrong with it. It never hinders a fetch."""
+    if terms.pack is None or terms.submitted is None:
+        return ""
+    try:
+        repo.take(terms.pack, terms.submitted.commit)
+    except RepoError as err:
+        return f"; what {terms.submitted.by} submitted cannot be unpacked: {err.reason}"
+    return ""
 
 
 def _of_origin(repo: Repo, terms: Terms, tip: CommitId) -> Judgement:
