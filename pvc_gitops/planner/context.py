@@ -174,6 +174,16 @@ class Context:
         facts = None if owner is None else self.inventory.nodes.get(owner)
         return None if facts is None else facts.guests.get(vm)
 
+    @cached_property
+    def bearers(self) -> Mapping[str, tuple[VmName, NodeName]]:
+        """Who bears another name than its own in libvirt, and where, by that name."""
+        found: dict[str, tuple[VmName, NodeName]] = {}
+        for node, facts in sorted(self.inventory.nodes.items()):
+            for name, guest in sorted(facts.guests.items()):
+                if guest.bears:
+                    found.setdefault(guest.bears, (name, node))
+        return found
+
     # --- what may be disturbed, and when ---
 
     def standing(self, kind: IntentKind, of: str) -> tuple[Intent, ...]:
