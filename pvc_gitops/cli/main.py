@@ -56,6 +56,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "intent": ("intent", "intent", "What operators want for the moment, besides git."),
         "source": ("source", "source", "The repository as the cluster sees it."),
         "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
+        "forge": ("forge", "forge", "Tell a forge what a change would do, from its CI."),
         "simulate": (
             "simulate",
             "simulate",
