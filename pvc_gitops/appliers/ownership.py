@@ -11,9 +11,9 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.plan import Step
-from pvc_gitops.model.records import PlacementRecord
+from pvc_gitops.model.records import Applied, PlacementRecord
 from pvc_gitops.model.values import replace
-from pvc_gitops.world.ports import Domain, DomainFacts, World
+from pvc_gitops.world.ports import DiskAttachment, Domain, DomainFacts, World
 
 
 def check_adopt(step: Step, world: World) -> None:
@@ -76,9 +76,14 @@ def _named(step: Step, foreign: Domain) -> Domain:
     nics = {lease.mac: name for name, lease in step.record.nics.items()}
     return replace(
         foreign,
-        disks=tuple(replace(disk, name=disks[disk.pool, disk.image]) for disk in foreign.disks),
+        disks=tuple(_as(step.record, disk, disks[disk.pool, disk.image]) for disk in foreign.disks),
         nics=tuple(replace(nic, name=nics[nic.mac]) for nic in foreign.nics if nic.mac in nics),
     )
+
+
+def _as(record: Applied, disk: DiskAttachment, name: str) -> DiskAttachment:
+    """Its size is what its record says: the guest is told nothing new."""
+    return replace(disk, name=name, size_mib=record.disks[name].size_mib)
 
 
 FORGET = Applier(check=check_forget, run=run_forget, writes=Writes.DROP, is_long=False)

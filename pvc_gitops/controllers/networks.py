@@ -177,13 +177,14 @@ def _neighbours(view: View, record: Applied) -> tuple[Neighbour, ...]:
 
 def _nics(view: View, record: Applied) -> Iterator[tuple[Applied, str]]:
     """NICs on this network of the guests that this node owns."""
+    called = view.networks_called
     for name, guest in view.guests.items():
         placement = view.placements.get(name)
         if placement is None or view.node is None or placement.owner != view.node.name:
             continue
         nics: Mapping[str, Spec] = guest.spec["nics"]
         for nic in sorted(nics):
-            if nics[nic]["network"] == record.name:
+            if called.get(nics[nic]["network"]) is record:
                 yield guest, nic
 
 

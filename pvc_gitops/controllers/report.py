@@ -95,7 +95,7 @@ def _guest(view: View, name: VmName, facts: DomainFacts) -> GuestFacts:
     if have is not None and record is not None and view.core_mtu_bytes is not None:
         want = vm.domain_of(
             record,
-            networks=view.networks,
+            networks=view.networks_called,
             core_mtu_bytes=view.core_mtu_bytes,
             starts=have.starts,
         )

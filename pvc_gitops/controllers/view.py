@@ -49,6 +49,17 @@ class View:
     wishes: int | None  # version of the intents' parent as of then: every new intent raises it
 
     @property
+    def networks_called(self) -> Mapping[str, Applied]:
+        """By every name that a guest's record may still call them: a network is renamed before the
+        guests that are on it."""
+        older = {
+            name.partition("/")[2]: record
+            for record in self.networks.values()
+            for name in record.names
+        }
+        return {**older, **self.networks} if older else self.networks
+
+    @property
     def core_mtu_bytes(self) -> int | None:
         """Of the cluster network, which carries VXLAN."""
         return None if self.cluster is None else self.cluster.networks["cluster"].mtu_bytes

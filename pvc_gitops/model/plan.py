@@ -27,6 +27,7 @@ class Action(StrEnum):
     RESTORE = "restore"
     MOVE = "move"
     ADOPT = "adopt"
+    FORGET = "forget"
     NONE = "none"
 
 
@@ -301,6 +302,7 @@ class Summary:
     n1: CapacityVerdict
     move: int = 0
     adopt: int = 0
+    forget: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

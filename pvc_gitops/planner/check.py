@@ -91,7 +91,7 @@ class _Replay:
         trashed = Phase.TRASHED
         self.records = {of: r for of, r in inventory.applied.items() if r.phase is not trashed}
         self.kept = {of: r for of, r in inventory.applied.items() if r.phase is trashed}
-        self.purged: set[str] = set()
+        self.emptied: set[str] = set()  # entries of the trash that are not there any more
         self.owners: dict[str, NodeName] = {
             vm: placement.owner for vm, placement in inventory.placements.items()
         }
@@ -137,7 +137,7 @@ class _Replay:
                     yield from self._unmade(step)
                 case Operation.DISK_PURGE:
                     yield from check_words.purged_wrong(step, self.inventory, self.records)
-                    self.purged.add(str(step.inputs["trash_id"]))
+                    self.emptied.add(str(step.inputs["trash_id"]))
                 case Operation.RECORD_MOVE:
                     yield from self._moved(step)
                 case Operation.VM_ADOPT:
@@ -303,7 +303,8 @@ class _Replay:
         if step.operation is Operation.DISK_CREATE and self._lies_in_trash(step):
             yield f"step {step.id} makes an empty disk; its data lies in the trash"
         if step.operation is Operation.DISK_RESTORE:
-            yield from check_words.restored_wrong(step, self.inventory, frozenset(self.purged))
+            yield from check_words.restored_wrong(step, self.inventory, frozenset(self.emptied))
+            self.emptied.add(str(step.inputs["trash_id"]))
         self.images.add(key)
         self._maker[key] = step.id
 
@@ -384,7 +385,7 @@ class _Replay:
         mine = {(ref.pool, ref.image) for ref in _own(record)}
         for pool, entries in () if storage is None else sorted(storage.trash.items()):
             for entry in entries:
-                if (pool, entry.name) in mine and entry.id not in self.purged:
+                if (pool, entry.name) in mine and entry.id not in self.emptied:
                     yield f"step {step.id} forgets {step.address}, whose data lies in the trash"
 
     def _users(self, of: Address) -> frozenset[Address]:

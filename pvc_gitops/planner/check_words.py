@@ -127,14 +127,14 @@ def purged_wrong(
             yield f"step {step.id} purges {entry.name}, which {of} names"
 
 
-def restored_wrong(step: Step, inventory: Inventory, purged: frozenset[str]) -> Iterator[str]:
+def restored_wrong(step: Step, inventory: Inventory, emptied: frozenset[str]) -> Iterator[str]:
     """What comes back must lie there, under that very name."""
     pool, trash_id = step.inputs["pool"], step.inputs["trash_id"]
     entries = () if inventory.storage is None else inventory.storage.trash.get(pool, ())
     if not any((e.id, e.name) == (trash_id, step.inputs["image"]) for e in entries):
         yield f"step {step.id} restores {step.inputs['image']}, which is not in the trash"
-    if trash_id in purged:
-        yield f"step {step.id} restores what this plan purges"
+    if trash_id in emptied:
+        yield f"step {step.id} restores what this plan has purged or restored"
 
 
 def twins(final: Mapping[Address, Applied]) -> Iterator[str]:

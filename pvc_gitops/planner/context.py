@@ -229,7 +229,7 @@ class Context:
                 found.setdefault(("", lease.mac), of)
                 network = specs.get(of, {}).get("nics", {}).get(name, {}).get("network")
                 if lease.address is not None and network is not None:
-                    found.setdefault((network, lease.address), of)
+                    found.setdefault((self.network_called(network), lease.address), of)
         return found
 
     def holder(
@@ -299,6 +299,13 @@ class Context:
             for name in record.names
             if name not in applied
         }
+
+    def network_called(self, name: str) -> str:
+        """The name that a network has now, by whatever name an older record calls it."""
+        if not self.aliases:
+            return name
+        of = address(Kind.NETWORK, name)
+        return self.aliases.get(of, of).partition("/")[2]
 
     def needs(self, record: Applied) -> tuple[Address, ...]:
         """What a record refers to, under today's addresses."""

@@ -30,13 +30,19 @@ _RULE_BREAKING: Final = frozenset(
 
 def plan_guests(context: Context, draft: Draft) -> tuple[Table, Survival]:
     """Steps for all declared guests; who is where afterwards, and whether losses are survived."""
-    allocator = Allocator(context.spec, context.inventory)
+    allocator = Allocator(
+        context.spec,
+        context.inventory,
+        kept=context.kept.values(),
+        called=context.network_called,
+    )
     table = seated(context, _staying(context, draft.after))
     before = table.seats()
     new: dict[VmName, tuple[Document, Applied]] = {}
     existing: list[tuple[Document, Applied]] = []
     for doc in context.spec.of_kind(Kind.VM):
         if adopts_guest(context, draft, allocator, doc):
+            _seat_adopted(context, draft, table, doc)
             continue
         applied, name = context.applied(doc.address), VmName(doc.name)
         is_untouched = applied is not None and _is_untouched(context, doc, applied)
@@ -63,6 +69,16 @@ def plan_guests(context: Context, draft: Draft) -> tuple[Table, Survival]:
     _place_new(context, draft, table, new)
     _report_broken_rules(draft, table)
     return table, survive(context, draft, table, before)
+
+
+def _seat_adopted(context: Context, draft: Draft, table: Table, doc: Document) -> None:
+    """It runs already; from now on it counts."""
+    if doc.address not in draft.after:
+        return
+    name, node = VmName(doc.name), draft.steps[draft.last[doc.address]].node
+    guest = guest_of(context, name, doc.spec, table.board.rules)
+    if guest is not None and node in table.board.hosts:
+        table.put(guest, node)
 
 
 def _staying(context: Context, kept: Container[Address]) -> list[VmName]:

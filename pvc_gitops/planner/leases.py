@@ -7,7 +7,7 @@ the middle of an apply allocates the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
@@ -15,7 +15,7 @@ from pvc_gitops.errors import InvariantViolation
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import Address, Mac, address, derived_mac
 from pvc_gitops.model.inventory import Inventory
-from pvc_gitops.model.records import Lease
+from pvc_gitops.model.records import Applied, Lease
 from pvc_gitops.model.spec import ClusterSpec, Ipv4, Network, Nic
 
 # MACs are 24 bits of a hash: with 10,000 NICs about three meet a taken one, and none ten times.
@@ -25,7 +25,15 @@ _MAC_ATTEMPTS_MAX: Final = 64
 class Allocator:
     """What is taken, while leases are given out."""
 
-    def __init__(self, spec: ClusterSpec, inventory: Inventory) -> None:
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        inventory: Inventory,
+        *,
+        kept: Iterable[Applied],
+        called: Callable[[str], str],
+    ) -> None:
+        """`kept`: records of what lies in the trash; `called`: the name that a network has now."""
         self._cluster_id = inventory.cluster_id
         # Also networks that are declared no more: a guest whose change is held back may be on one.
         self._networks: dict[str, Network] = {
@@ -43,14 +51,17 @@ class Allocator:
         for doc in spec.of_kind(Kind.VM):
             self._declare(doc)
         # Also those of guests that go: their data may come back from the trash and want them again.
-        for applied in inventory.applied.values():
+        for applied in (*inventory.applied.values(), *kept):
             nics = applied.spec.get("nics", {}) if applied.kind is Kind.VM else {}
             for name, lease in applied.nics.items():
                 self._macs.add(lease.mac)
                 network = nics.get(name, {}).get("network")
+                network = None if network is None else called(network)
                 if lease.address is not None and network in self._taken:
                     self._taken[network].add(lease.address)
-
+        # And those of guests that are not ours, and would be heard on the same network.
+        for facts in inventory.nodes.values():
+            self._macs.update(nic.mac for guest in facts.unmanaged for nic in guest.nics)
         for leases in inventory.leases.values():
             self._macs.update(lease.mac for lease in leases.values())
             for taken in self._taken.values():

@@ -152,10 +152,15 @@ def last_line(summary: Summary) -> str:
 
 def counts(summary: Summary) -> list[str]:
     """`3 to create`, `1 to change`, …: what is not zero, and the first three always."""
-    found = [f"{summary.create} to create", f"{summary.update} to change"]
+    moved = f" ({summary.move} moved)" if summary.move else ""
+    found = [f"{summary.create} to create", f"{summary.update} to change{moved}"]
     found.append(f"{summary.delete} to destroy")
     if summary.restore:
         found.insert(1, f"{summary.restore} to restore")
+    if summary.adopt:
+        found.insert(1, f"{summary.adopt} to adopt")
+    if summary.forget:
+        found.append(f"{summary.forget} to forget")
     if summary.blocked:
         found.append(f"{summary.blocked} blocked")
     return found
@@ -166,20 +171,36 @@ def counts(summary: Summary) -> list[str]:
 
 def _said(change: Change, pending: AbstractSet[Address]) -> _Said:
     kind = change.address.partition("/")[0]
-    remark = ""
-    match change.actions:
+    remark, actions, code = "", change.actions, change.because[0].code if change.because else ""
+    if Action.MOVE in actions:
+        actions = (Action.MOVE,)  # whatever else it changes stands below
+    match actions:
         case (Action.CREATE,) | (Action.RESTORE,):
             about = describe(kind, change.after or {})
             details = [Detail(text=about)] if about else []
             if change.actions == (Action.RESTORE,):
                 details.insert(0, Detail(text="from the trash, with its data"))
+        case (Action.ADOPT,):
+            about = describe(kind, change.after or {})
+            details = [Detail(text=f"{change.because[0].text}, and goes on as it is")]
+            details += [Detail(text=about)] if about else []
+        case (Action.MOVE,):
+            details = [Detail(text=change.because[0].text)]
+            details += (
+                _updates(change, is_pending=change.address in pending) if change.fields else ()
+            )
+        case (Action.DELETE,) if code == "purged":
+            details = [Detail(text=cause.text) for cause in change.because]
+            remark = "purged from the trash"
+        case (Action.FORGET,):
+            details = [Detail(text=change.because[0].text)]
         case (Action.DELETE,):
             details = [Detail(text=_loss(kind, change.before or {}))]
             remark = change.because[0].text
         case _:
             details = list(_updates(change, is_pending=change.address in pending))
     return _Said(
-        actions=change.actions,
+        actions=actions,
         kind=kind,
         details=tuple(details),
         remark=remark,

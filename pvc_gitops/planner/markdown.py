@@ -37,6 +37,7 @@ _SIGNS: Final = {
     (Action.RESTORE,): "↩️",
     (Action.MOVE,): "➡️",
     (Action.ADOPT,): "⬅️",
+    (Action.FORGET,): "⏏️",
     (Action.NONE,): "🟰",
 }
 # What would be missed most is left out last.

@@ -112,7 +112,7 @@ def tell_moves(context: Context, draft: Draft) -> None:
 def _bearing_others(context: Context) -> Iterator[tuple[str, str]]:
     for facts in context.inventory.nodes.values():
         for name, guest in sorted(facts.guests.items()):
-            if guest.bears:
+            if guest.bears and guest.bears != name:
                 yield name, guest.bears
 
 

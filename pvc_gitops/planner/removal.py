@@ -80,7 +80,8 @@ def _forget(context: Context, draft: Draft, applied: Applied) -> None:
         draft.step(Operation.RECORD_DROP, of, node, pre=applied.digest, inputs=free)
     entry = context.said(Word.FORGOTTEN, of)
     place = None if entry is None else entry.place
-    _removed(draft, applied, Cause(code="forgotten", text="forgotten; it goes on", place=place))
+    because = Cause(code="forgotten", text="no longer ours; it goes on as it is", place=place)
+    _removed(draft, applied, because, Action.FORGET)
 
 
 def remove_guests(context: Context, draft: Draft, going: Mapping[Address, Applied]) -> None:
@@ -145,10 +146,15 @@ def _remove(context: Context, draft: Draft, applied: Applied) -> None:
         draft.step(Operation.RECORD_DROP, of, node, needs=needs, pre=pre)
 
 
-def _removed(draft: Draft, applied: Applied, because: Cause | None = None) -> None:
+def _removed(
+    draft: Draft,
+    applied: Applied,
+    because: Cause | None = None,
+    action: Action = Action.DELETE,
+) -> None:
     draft.changes[applied.address] = Change(
         address=applied.address,
-        actions=(Action.DELETE,),
+        actions=(action,),
         fields=(),
         before=applied.spec,
         after=None,

@@ -11,7 +11,7 @@ from typing import Final
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.plan import Action, ItemKind, Plan
 from pvc_gitops.model.values import dataclass
-from pvc_gitops.planner import lines
+from pvc_gitops.planner import lines, lines_moves
 from pvc_gitops.planner.lines import last_line, seconds
 
 __all__ = ["last_line", "text"]
@@ -25,6 +25,7 @@ _SIGNS: Final[Mapping[tuple[Action, ...], tuple[str, str, str]]] = {
     (Action.RESTORE,): ("↺", "restore", "32"),
     (Action.MOVE,): ("→", "move", "33"),
     (Action.ADOPT,): ("←", "adopt", "33"),
+    (Action.FORGET,): (".", "forget", "33"),
     (Action.NONE,): ("=", "=", "0"),
 }
 _COLUMN_MAX: Final = 26  # where the text of a line begins at the latest; longer names stand alone
@@ -75,7 +76,7 @@ def text(
     style = _Style(width=width, unicode=unicode, color=color, column=_column(plan))
     body = [*_changes(plan, already, style), *_blocked(plan, style), *_notes(plan, style)]
     items = [*_items(plan, style), *_already(plan, already, style)]
-    facts = list(_facts(plan, style))
+    facts = [*_facts(plan, style), *map(style.ascii, lines_moves.rebalanced(plan))]
     parts = ["\n".join(block) for block in (body, items, facts) if block]
     parts.append("\n".join(_last_lines(plan, style, elapsed_s)))
     return "\n\n".join(parts)

@@ -15,7 +15,7 @@ from pvc_gitops.model.ids import Address, address
 from pvc_gitops.model.inventory import TrashFacts
 from pvc_gitops.model.plan import Action, Cause, Change, ItemKind, Operation
 from pvc_gitops.model.records import Applied
-from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.context import Context, object_of
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps.data import own_disks
 
@@ -32,6 +32,8 @@ def plan_trash(context: Context, draft: Draft) -> None:
     left = dict(context.kept)
     for pool, entry in _entries(context):
         of = _whose(context, pool, entry)
+        if of is not None and _goes_to_another(draft, of, entry):
+            continue
         if of is None or _is_wanted(context, draft, of, pool, entry):
             left.pop(of or Address(""), None)
         elif entry.until_s > context.inventory.now_s:
@@ -72,6 +74,12 @@ def _is_wanted(context: Context, draft: Draft, of: Address, pool: str, entry: Tr
     return of in context.spec.documents and context.applied(of) is None
 
 
+def _goes_to_another(draft: Draft, of: Address, entry: TrashFacts) -> bool:
+    """Whether it comes back as something else in this plan."""
+    steps = draft.steps.values()
+    return any(s.inputs.get("trash_id") == entry.id and object_of(s.address) != of for s in steps)
+
+
 def _refs(record: Applied) -> set[tuple[str, str]]:
     return {(ref.pool, ref.image) for ref in own_disks(record).values()}
 
@@ -99,19 +107,24 @@ def _drop(context: Context, draft: Draft, record: Applied) -> None:
     node = context.coordinator(of)
     if node is None or context.foreign_claim(of) is not None:
         return
-    purges = [s.id for s in draft.steps.values() if s.address == of]
+    mine = {ref.image for ref in own_disks(record).values()}
+    purges = [
+        s.id for s in draft.steps.values() if "trash_id" in s.inputs and s.inputs["image"] in mine
+    ]
     free = {"is_free": True}
     draft.step(Operation.RECORD_DROP, of, node, needs=purges, pre=record.digest, inputs=free)
     if of not in draft.changes:
-        _tell(context, draft, of, "nothing of its data is left in the trash")
+        _tell(context, draft, of, "nothing of its data is left in the trash", Action.FORGET)
 
 
-def _tell(context: Context, draft: Draft, of: Address, text: str) -> None:
+def _tell(
+    context: Context, draft: Draft, of: Address, text: str, action: Action = Action.DELETE
+) -> None:
     record, known = context.applied(of), draft.changes.get(of)
     cause = Cause(code=_PURGED, text=text, place=None)
     draft.changes[of] = Change(
         address=of,
-        actions=(Action.DELETE,) if record is None else (Action.UPDATE,),
+        actions=(action,) if record is None else (Action.UPDATE,),
         fields=(),
         before=None if record is None else record.spec,
         after=None if record is None else record.spec,

@@ -80,7 +80,9 @@ def _of_guests(cluster: SimCluster) -> str:
         record = _get(cluster, f"{paths.GUESTS}/{name}", Applied)
         if node is None or record is None or node not in cluster.reaching():
             continue
-        domain = node.guests.domains.get(name)
+        # A renamed guest bears its old name until its next start.
+        domains = node.guests.domains.values()
+        domain = next((d for d in domains if d.domain.uuid == record.uuid), None)
         should_run = record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
         if placement.state is GuestPhase.FAILED:
             continue  # said so; a person is needed

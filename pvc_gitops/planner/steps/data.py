@@ -86,7 +86,7 @@ def _elsewhere(context: Context, doc: Document, name: str, ref: DiskRef) -> str:
     ours = lives_of(context, of)
     for pool, image, where in found:
         is_this = (pool, image) == (ref.pool, ref.image)
-        is_known = (pool, image) in context.named
+        is_known = context.is_anothers(pool, image, than=doc.address)
         is_of_it = image.startswith(begin) and "." not in image.removeprefix(begin)
         if is_this or is_known or not is_of_it:
             continue

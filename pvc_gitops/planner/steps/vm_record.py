@@ -34,7 +34,10 @@ def guest_record(
     before = {name: nic.network for name, nic in vm.nics.items() if name in kept}
     if applied is not None:
         kept |= applied.nics
-        before |= {name: nic["network"] for name, nic in applied.spec["nics"].items()}
+        before |= {
+            name: context.network_called(nic["network"])
+            for name, nic in applied.spec["nics"].items()
+        }
     nics, exhausted = allocator.leases(doc.address, vm.nics, kept, before)
     for name in exhausted:
         draft.blocked(

@@ -89,7 +89,7 @@ def new_record(
         )
         return None
     record = guest_record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
-    if takes_anothers(context, draft, doc, record):
+    if takes_anothers(context, draft, doc, record) or _is_name_borne(context, draft, doc):
         return None
     return record if may_be_made(context, draft, doc, record) else None
 
@@ -108,6 +108,17 @@ def create(
         return
     is_back = applied is not None or Operation.DISK_RESTORE in operations
     created(draft, doc, record, Action.RESTORE if is_back else Action.CREATE)
+
+
+def _is_name_borne(context: Context, draft: Draft, doc: Document) -> bool:
+    """Whether one that was renamed still bears its name in libvirt. Says so."""
+    bearer = context.bearers.get(doc.name)
+    if bearer is None:
+        return False
+    name, node = bearer
+    text = f"waits until vm/{name}, still {doc.name} in libvirt on {node}, has restarted"
+    draft.waiting(doc.address, "name-in-libvirt", text, f"pvc vm restart {name}", doc.place(()))
+    return True
 
 
 # --- what changes ----------------------------------------------------------------------------------
@@ -428,6 +439,8 @@ def _more_causes(  # noqa: PLR0911  one return a reason
         return (Cause(code="power", text=text, place=None),)
     if applied.nics != record.nics:
         return (Cause(code="addresses", text="its network's addresses changed", place=None),)
+    if applied.needs != record.needs:
+        return (Cause(code="renamed", text="what it refers to has another name", place=None),)
     if applied.disks != record.disks:
         return (Cause(code="volume", text="its volume changed", place=None),)
     return (Cause(code="under-way", text="the plan in force is at it", place=None),)

@@ -11,7 +11,15 @@ import pytest
 
 from pvc_gitops.model.ids import CommitId, PlanId
 from pvc_gitops.model.intents import Intent, IntentKind
-from pvc_gitops.model.inventory import Deviation, Hardware, NodeState
+from pvc_gitops.model.inventory import (
+    Deviation,
+    Hardware,
+    ImageFacts,
+    NodeState,
+    UnmanagedDisk,
+    UnmanagedGuest,
+    UnmanagedNic,
+)
 from pvc_gitops.model.records import Claim, GuestPhase
 from pvc_gitops.planner import codec
 from pvc_gitops.planner.check import problems
@@ -98,11 +106,42 @@ def happen(inventory, spec, line):  # noqa: C901, PLR0911, PLR0912  one case a v
             hardware = Hardware(cpus=int(cpus), memory_mib=int(memory_mib))
             facts = replace(inventory.nodes[node], hardware=hardware)
             return replace(inventory, nodes={**inventory.nodes, node: facts})
+        case ["spent", what, word, count]:
+            spent = replace(inventory.spent, **{what: {word: int(count)}})
+            return replace(inventory, spent=spent)
+        case ["formation", number]:
+            return replace(inventory, formation=int(number))
+        case ["image", key, size_mib]:
+            return with_image(inventory, key, int(size_mib))
+        case ["unmanaged", node, name, mac, key, size_mib]:
+            return foreign(with_image(inventory, key, int(size_mib)), node, name, mac, key)
         case ["done", count]:
             first = plan(spec, inventory, POLICY, None)
             done = first.steps[: int(count)]
             return amid(applied_after(first, inventory, done), first)
     raise AssertionError(f"world.txt: {line!r}")
+
+
+def with_image(inventory, key, size_mib):
+    image = ImageFacts(size_mib=size_mib, parent=None, snapshots=())
+    storage = replace(inventory.storage, images={**inventory.storage.images, key: image})
+    return replace(inventory, storage=storage)
+
+
+def foreign(inventory, node, name, mac, key):
+    """A domain that somebody defined by hand."""
+    pool, _, image = key.partition("/")
+    guest = UnmanagedGuest(
+        name=name,
+        uuid="0c6f1a52-2f0e-4f1c-9a53-0e6a6b1f0c11",
+        vcpus=1,
+        memory_mib=96,
+        disks=(UnmanagedDisk(name="vda", pool=pool, image=image, bus="virtio-blk"),),
+        nics=(UnmanagedNic(mac=mac, bridge="br1000", model="virtio"),),
+        hindrance="",
+    )
+    facts = replace(inventory.nodes[node], unmanaged=(guest,))
+    return replace(inventory, nodes={**inventory.nodes, node: facts})
 
 
 def with_guest(inventory, vm, change):
@@ -119,7 +158,7 @@ def started(inventory, vm):
     placement = replace(placement, starts=starts, since_s=inventory.now_s)
     inventory = replace(inventory, placements={**inventory.placements, vm: placement})
     return with_guest(
-        inventory, vm, lambda f: replace(f, starts=starts, digest=digest, deviations=())
+        inventory, vm, lambda f: replace(f, starts=starts, digest=digest, deviations=(), bears="")
     )
 
 
