@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from pvc_gitops.adapters.folder import read_working_tree
 from pvc_gitops.adapters.git.mirror import Mirror
@@ -65,9 +68,17 @@ class Keys:
             run("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", path)
         return " ".join(path.with_suffix(".pub").read_text().split()[:2])
 
+    def end(self) -> None:
+        """gpg's agent lives on by itself."""
+        if shutil.which("gpgconf") is not None:
+            run("gpgconf", "--homedir", self.gnupg, "--kill", "all")
+        shutil.rmtree(self.home)
+
     @cache  # noqa: B019  as long as the tests
     def gpg(self, name: str, expires: str = "never", at: str | None = None) -> str:
         """The public key, armoured."""
+        if shutil.which("gpg") is None:
+            pytest.skip("gpg makes OpenPGP keys, and is not installed")
         faked = ("--faked-system-time", at) if at else ()
         base = ("gpg", "--homedir", self.gnupg, "--batch", "--quiet", "--passphrase", "")
         run(*base, *faked, "--quick-gen-key", f"{name} <{name}@x>", "ed25519", "sign", expires)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -19,11 +18,9 @@ def keys():
     # gpg's agent has a socket in it, whose path may have 108 characters; pytest's may have more.
     home = Path("/tmp") / f"pvc-keys-{time.monotonic_ns()}"
     home.mkdir(mode=0o700)
-    yield Keys(home)
-    import subprocess
-
-    subprocess.run(["gpgconf", "--homedir", home / "gnupg", "--kill", "all"], check=True)
-    shutil.rmtree(home)
+    made = Keys(home)
+    yield made
+    made.end()
 
 
 @pytest.fixture
@@ -34,11 +31,10 @@ def history(tmp_path, keys):
     return make
 
 
-def forge(keys):
-    return {
-        "trust/forge_keys.asc": keys.gpg("forge"),
-        "trust/forge_keys": f"web {keys.ssh('web-flow')}\n",
-    }
+def forge(keys, web="web-flow"):
+    if web.startswith("gpg:"):
+        return {"trust/forge_keys.asc": keys.gpg(web.removeprefix("gpg:"))}
+    return {"trust/forge_keys": f"web {keys.ssh(web)}\n"}
 
 
 def said(problems, *words):
@@ -89,9 +85,11 @@ def test_without_signers_anybody_may(history):
 @pytest.mark.parametrize("mode", ["tip", "every"])
 @pytest.mark.parametrize("by", ["stranger", "gpg:stranger"])
 def test_a_key_of_nobody_here_is_named(history, keys, mode, by):
+    files = {}
     if by.startswith("gpg:"):
         keys.gpg("stranger")
-    h = history(mode, **{"trust/gpg/ann.asc": keys.gpg("ann")})
+        files["trust/gpg/ann.asc"] = keys.gpg("ann")
+    h = history(mode, **files)
     h.commit({}, by=by)
     said(h.problems(), "key", "is nobody's in operators/ and trust/")
 
@@ -230,7 +228,7 @@ def test_documents_that_do_not_parse_between_two_commits_hide_nothing(history):
 @pytest.mark.parametrize("mode", ["tip", "every"])
 @pytest.mark.parametrize("web", ["gpg:forge", "web-flow"])
 def test_a_forges_merge_commit(history, keys, mode, web):
-    h = history(mode, **forge(keys))
+    h = history(mode, **forge(keys, web))
     h.branch("feature")
     h.commit({"vms/web1.yaml": guest("web1", "2GiB")}, by="bob")
     h.checkout("main")
@@ -242,7 +240,7 @@ def test_a_forges_merge_commit(history, keys, mode, web):
 @pytest.mark.parametrize(("mode", "is_adopted"), [("tip", True), ("every", False)])
 @pytest.mark.parametrize("web", ["gpg:forge", "web-flow"])
 def test_a_forges_squash(history, keys, mode, is_adopted, web):
-    h = history(mode, **forge(keys))
+    h = history(mode, **forge(keys, web))
     h.branch("feature")
     h.commit({"vms/web1.yaml": guest("web1", "2GiB")}, by="bob")
     h.commit({"vms/web2.yaml": guest("web2")}, by="bob")
@@ -471,7 +469,7 @@ def put(h, text):
 @pytest.mark.parametrize("mode", ["tip", "every"])
 @pytest.mark.parametrize("by", ["ann", "gpg:ann"])
 def test_a_signature_over_another_tree(history, keys, mode, by):
-    h = history(mode, **{"trust/gpg/ann.asc": keys.gpg("ann")})
+    h = history(mode, **({"trust/gpg/ann.asc": keys.gpg("ann")} if by == "gpg:ann" else {}))
     h.commit({}, by=by)
     signed = raw(h)
     old_tree = h.git("rev-parse", "HEAD^{tree}")
@@ -512,7 +510,7 @@ def test_two_signatures(history, second):
     ],
 )
 def test_what_is_no_signature(history, keys, signature, words):
-    h = history("every", **{"trust/gpg/ann.asc": keys.gpg("ann")})
+    h = history("every", **({"trust/gpg/ann.asc": keys.gpg("ann")} if "PGP" in signature else {}))
     h.commit({}, by=None)
     put(h, raw(h).replace("\n\n", f"\ngpgsig {signature}\n\n", 1))
     said(h.problems(), words)
