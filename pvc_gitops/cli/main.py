@@ -53,6 +53,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "halt": ("halt", "halt", "Let running steps end, and begin no other."),
         "retry": ("retry", "retry", "Try again what is not tried by itself any more."),
         "vm": ("vm", "vm", "Restart, stop and start a guest for the moment, besides git."),
+        "node": ("node", "node", "Empty a node, and see beforehand what that takes."),
         "intent": ("intent", "intent", "What operators want for the moment, besides git."),
         "source": ("source", "source", "The repository as the cluster sees it."),
         "export": ("export", "export", "Write the planner's inputs to a file, for replay."),

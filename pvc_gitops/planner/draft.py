@@ -14,6 +14,7 @@ from pvc_gitops.model.plan import (
     Operation,
     Permit,
     PlacementChoice,
+    Rebalance,
     ReportItem,
     Step,
 )
@@ -37,6 +38,7 @@ class Draft:
         self.last: dict[Address, str] = {}  # an object's last step: after it, it is usable
         self.retiring: dict[NodeName, list[str]] = {}  # steps that free memory on a node
         self.places: dict[VmName, NodeName] = {}
+        self.rebalance: Rebalance | None = None  # where it was asked for
         self.moves: dict[Address, str] = {}  # the step that gives an object its new address
 
     def step(

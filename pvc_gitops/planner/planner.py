@@ -28,6 +28,7 @@ from pvc_gitops.model.plan import (
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.transitions import Word
 from pvc_gitops.planner import drift, identity, moves, removal, safety
+from pvc_gitops.planner.balance import rebalanced
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.guests import plan_guests
@@ -89,7 +90,8 @@ def _drafted(context: Context) -> tuple[Draft, Survival]:
         plan_volume(context, draft, doc)
     for doc in spec.of_kind(Kind.NETWORK):
         plan_network(context, draft, doc)
-    _, survival = plan_guests(context, draft)
+    table, survival = plan_guests(context, draft)
+    draft.rebalance = rebalanced(context, draft, table)
     removal.remove_others(context, draft, going)
     plan_trash(context, draft)
     plan_words(context, draft)
@@ -149,6 +151,7 @@ def _finished(
         capacity=survival.after,
         summary=_summary(context, changes, draft, steps, survival.after),
         during=survival.during,
+        rebalance=draft.rebalance,
     )
 
 

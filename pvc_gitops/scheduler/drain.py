@@ -1,6 +1,7 @@
 """How a node is emptied, and what is in the way, before anybody is moved.
 
-Guests go where a packing of all of them at once says. Where none exists, others are asked to make room:
+Guests go where new ones would be placed. Where that leaves one without a place they go where a packing
+of all of them at once says; where none exists, others are asked to make room:
 in small clusters every way is tried, fewest moves first; in large ones chains of a few moves. What then
 finds no place stays, with the reason, and the drain is not complete. A guest whose `migration.method` is
 `none` is never moved, one that takes virtual functions of its node is stopped and started.
@@ -14,11 +15,13 @@ from typing import Final
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.plan import Bound, CapacityVerdict, Move, MoveMethod, Staying
+from pvc_gitops.model.spec import Strategy
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.fit import fit, sentence
 from pvc_gitops.scheduler.order import Hop, side_by_side
 from pvc_gitops.scheduler.pack import Packing, pack
+from pvc_gitops.scheduler.place import NoFit, Placed, place
 from pvc_gitops.scheduler.units import Unit, fits, put, take, units
 
 # All ways are tried where there are no more than this many seatings of the guests; one takes some 50
@@ -45,7 +48,12 @@ class Evacuation:
 
 
 def evacuate(
-    board: Board, guests: Mapping[NodeName, Sequence[Guest]], node: NodeName, methods: Methods
+    board: Board,
+    guests: Mapping[NodeName, Sequence[Guest]],
+    node: NodeName,
+    methods: Methods,
+    *,
+    strategy: Strategy = Strategy.MEM,
 ) -> Evacuation:
     """How to move everybody off a node, each in its way, in an order that works.
 
@@ -54,6 +62,7 @@ def evacuate(
         guests: the same by node.
         node: the one to be emptied.
         methods: how each guest may be moved; of those on other nodes, only live ones are asked to.
+        strategy: what is spread evenly where there is a choice.
     """
     here = guests.get(node, ())
     staying = [_pinned(guest) for guest in here if methods[guest.name] is None]
@@ -69,9 +78,9 @@ def evacuate(
     leaving = [guest for guest in leaving if guest.name not in tied]
     survivors = bare.copy()
     survivors.remove_host(node)
+    hops = _spread(survivors, node, leaving, strategy)
     packing = pack(survivors, leaving)
-    hops: list[Hop] | None = None
-    if packing.verdict is not CapacityVerdict.HOLDS:
+    if hops is None and packing.verdict is not CapacityVerdict.HOLDS:
         ready = {
             at: [guest for guest in each if methods[guest.name] is MoveMethod.LIVE]
             for at, each in guests.items()
@@ -92,6 +101,21 @@ def evacuate(
         moves=side_by_side(board, hops, how),
         staying=tuple(sorted(staying, key=lambda each: each.vm)),
     )
+
+
+def _spread(
+    survivors: Board, node: NodeName, leaving: Sequence[Guest], strategy: Strategy
+) -> list[Hop] | None:
+    """Each where it would be placed were it new; None if that leaves one without a place."""
+    answers = place(survivors.copy(), leaving, strategy)
+    found: list[Hop] = []
+    for unit in units(survivors, leaving):
+        answer = answers[unit.guests[0].name]
+        if any(isinstance(answers[guest.name], NoFit) for guest in unit.guests):
+            return None
+        assert isinstance(answer, Placed)
+        found.append(Hop(unit=unit, source=node, to=answer.node))
+    return found
 
 
 def _tied(guest: Guest) -> Staying:

@@ -1,0 +1,43 @@
+"""`pvc plan --rebalance`: which running guests to move so that the nodes are alike, after the plan."""
+
+from __future__ import annotations
+
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.plan import Operation, Rebalance
+from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.draft import Draft
+from pvc_gitops.planner.table import Table
+from pvc_gitops.scheduler.rebalance import rebalance
+
+
+def rebalanced(context: Context, draft: Draft, table: Table) -> Rebalance | None:
+    """A report of moves; None where it was not asked for. No step carries them out.
+
+    Moved are guests that run before the plan, that it does not touch, and that move alive: none with a
+    virtual function of its node, since that is a part of the machine.
+    """
+    if not context.policy.rebalance:
+        return None
+    movable = [
+        guest.name
+        for guests in table.guests.values()
+        for guest in guests
+        if guest.is_running
+        and not guest.vfs
+        and context.owner(guest.name) is not None
+        and f"{Operation.VM_PUT} {address(Kind.VM, guest.name)}" not in draft.steps
+        and _moves_alive(context, guest.name)
+    ]
+    return rebalance(
+        table.board,
+        table.guests,
+        movable,
+        strategy=context.cluster.strategy,
+        moves_max=context.cluster.max_disrupt.migrations,
+    )
+
+
+def _moves_alive(context: Context, name: VmName) -> bool:
+    applied = context.applied(address(Kind.VM, name))
+    return applied is not None and context.vm(name, applied.spec).migration_method == "live"
