@@ -71,7 +71,7 @@ def read_tests(repo_path: Path, rev: str, folder: str) -> Mapping[str, bytes]:
         return {}
     found = {}
     for item in tests if isinstance(tests, pygit2.Tree) else ():
-        name = item.raw_name.decode("utf-8", "replace")
+        name = (item.raw_name or b"").decode("utf-8", "replace")
         if name.endswith(".yaml") and item.filemode in _FILES:
             found[f"{TESTS}/{name}"] = repository[item.id].data
     return found
