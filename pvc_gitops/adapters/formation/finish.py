@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from pvc_gitops.adapters.formation import files, login, systemd
+from pvc_gitops.adapters.formation import daemons, files, login
 from pvc_gitops.adapters.formation.context import FirstStart
 from pvc_gitops.formation.render import node as render
 from pvc_gitops.world.names import FOUNDED, NODE_CONFIG
@@ -41,16 +41,15 @@ def finish(start: FirstStart, local: Mapping[str, str]) -> None:
     texts = {**local, NODE_CONFIG: render.toml(layout, seed, secrets.libvirt_secret_uuid)}
     files.write(NODE_CONFIG, texts[NODE_CONFIG])
     login.ensure_host_key()
+    units = render.daemons(layout.me.role)
     state = {
         "cluster_id": secrets.cluster_id,
         "commit": start.commit,
+        "daemons": list(units),
         "files": texts,
         "formation": start.formation,
         "node": layout.me.name,
     }
     files.write(FOUNDED, json.dumps(state, indent=1, sort_keys=True) + "\n", mode=0o600)
-    units = [unit for unit in render.daemons(layout.me.role) if systemd.exists(unit)]
-    if units:
-        systemd.enable(*units)
-        systemd.start_later(*units)
+    daemons.ensure_started(units, start.progress)
     start.journal.end("daemons", f"{layout.me.name} is founded")

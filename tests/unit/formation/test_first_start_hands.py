@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_founding_values import record
 
-from pvc_gitops.adapters.formation import context, files, journal, pki
+from pvc_gitops.adapters.formation import context, daemons, files, journal, pki, systemd
 from pvc_gitops.adapters.formation.context import Waiting
 from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
 from pvc_gitops.adapters.formation.peers import Credentials, ask_all
@@ -293,3 +293,15 @@ def test_a_program_that_fails_is_told_in_its_own_words():
     with pytest.raises(WorldError, match="no end within 0 s"):
         commands.run("sleep", "5", limit_s=0.1)
     assert not commands.succeeds("/nonexistent")
+
+
+def test_daemons_are_started_by_the_run_that_finds_it_was_not_done(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(journal, "PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.setattr(systemd, "exists", lambda unit: unit != "absent.service")
+    monkeypatch.setattr(systemd, "enable", lambda *units: told.append(("enable", units)))
+    monkeypatch.setattr(systemd, "start_later", lambda *units: told.append(("start", units)))
+    for _ in range(2):  # the second is a later boot: somebody may have stopped one on purpose
+        units = ("pvc-guard.service", "absent.service")
+        daemons.ensure_started(units, journal.Progress.load())
+        assert told == [("enable", ("pvc-guard.service",)), ("start", ("pvc-guard.service",))]
