@@ -19,7 +19,6 @@ WARNINGS_MAX: Final = 20  # beyond that nobody reads them
 _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
     Kind.CLUSTER: (
         (("routing", "peers"), "no routes are announced to peers"),
-        (("source", "mirrors"), "mirrors are not tried"),
         (("apply", "max_disrupt"), "disruptions are not counted"),
     ),
     Kind.NODE: (
@@ -55,7 +54,7 @@ _UNREAD_WORDS: Final[Mapping[Kind, tuple[tuple[FieldPath, frozenset[str], str], 
 
 def warnings(spec: ClusterSpec, files: Mapping[str, bytes]) -> tuple[Problem, ...]:
     """Warnings about a valid repository, in order of file and line."""
-    found = [*_fields(spec), *_few_coordinators(spec)]
+    found = [*_fields(spec), *_few_coordinators(spec), *_advisory(spec)]
     rows = sorted([*_founding(files), *located(found[:WARNINGS_MAX], files)])
     if len(found) > WARNINGS_MAX:
         rows.append(_more(len(found) - WARNINGS_MAX))
@@ -100,6 +99,24 @@ def _few_coordinators(spec: ClusterSpec) -> Iterator[Finding]:
             message="one coordinator is enough for a lab only: when it dies, nothing is decided",
             hint="3 nodes with role: coordinator survive the loss of one",
         )
+
+
+def _advisory(spec: ClusterSpec) -> Iterator[Finding]:
+    """Without signatures nobody knows whose a commit is."""
+    (cluster,) = spec.of_kind(Kind.CLUSTER)
+    mode = cluster.spec["source"]["signers"]
+    roles = [role for role in spec.of_kind(Kind.ROLE) if role.spec["commit"]]
+    if not roles or mode == "every":
+        return
+    binds = "nothing that is committed" if mode == "none" else "only commits that are signed by whom they bind"
+    yield Finding(
+        document=roles[0],
+        path=("commit",),
+        code="advisory-roles",
+        message=f"with signers: {mode} roles bind {binds}; what operators do for the moment they do bind",
+        hint="source.signers: every in cluster.yaml enforces them; till then the forge's rules have to",
+        at_key=True,
+    )
 
 
 def _fields(spec: ClusterSpec) -> Iterator[Finding]:

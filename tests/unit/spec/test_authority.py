@@ -18,6 +18,7 @@ from pvc_gitops.spec.authority import (
     overstep_lines,
 )
 from pvc_gitops.spec.load import load, problems
+from pvc_gitops.spec.warnings import warnings
 
 BASE = Path(__file__).parents[3] / "tests" / "schema" / "good" / "base"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
@@ -282,3 +283,16 @@ def test_lines_stand_in_columns(rules):
 )
 def test_documents_that_cannot_be_meant(changes, code):
     assert [p.code for p in problems({**FILES, **changes})] == [code]
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("none", "nothing that is committed"), ("tip", "only commits that are signed"), ("every", "")],
+)
+def test_roles_that_signatures_do_not_enforce_are_said_to_be_advisory(mode, words):
+    cluster = FILES["cluster.yaml"] + f"  source: {{signers: {mode}}}\n".encode()
+    files = {**FILES, "cluster.yaml": cluster}
+    found = [w for w in warnings(spec_of(files), files) if w.code == "advisory-roles"]
+    assert [(w.file, words in w.message) for w in found] == (
+        [("roles/web.yaml", True)] if words else []
+    )
