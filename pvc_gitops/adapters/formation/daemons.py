@@ -1,4 +1,4 @@
-"""Starting what runs on a founded node, once: a run may be killed when the node is founded, and before."""
+"""Starting what runs on a founded node, once: a run may be killed between the two."""
 
 from __future__ import annotations
 
