@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "Preview, ask, and follow the cluster as it applies the branch.",
         ),
         "approve": ("approve", "approve", "Let a plan go that waits in manual mode."),
+        "allow": ("allow", "allow", "Write the words that a BLOCKED step of the plan asks for."),
+        "adopt": ("adopt", "adopt", "Write documents for what is live and not ours."),
         "status": ("status", "status", "Is everything all right? One screen."),
         "explain": (
             "explain",
@@ -56,8 +58,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "node": ("node", "node", "Empty a node, and see beforehand what that takes."),
         "intent": ("intent", "intent", "What operators want for the moment, besides git."),
         "source": ("source", "source", "The repository as the cluster sees it."),
-        "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
         "forge": ("forge", "forge", "Tell a forge what a change would do, from its CI."),
+        "export": ("export", "export", "Write the planner's inputs to a file, for replay."),
         "simulate": (
             "simulate",
             "simulate",

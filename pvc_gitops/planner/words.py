@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from pvc_gitops.model.document import Kind, Spec
+from pvc_gitops.model.document import Kind, Place, Spec
 from pvc_gitops.model.ids import Address, address
+from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import ItemKind, Operation
 from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.model.transitions import Transition, Word
@@ -47,6 +48,14 @@ def plan_words(context: Context, draft: Draft) -> None:
         return
     record = _record(context, {"done": words})
     draft.step(Operation.RECORD_PUT, WORDS, node, needs=needs, pre=pre, record=record)
+
+
+def is_kept(inventory: Inventory, word: Word, of: Address, source: Address | None) -> bool:
+    """Whether a cluster has kept a word."""
+    record = inventory.applied.get(WORDS)
+    nowhere = Place(file="", line=0, column=0)
+    entry = Transition(word=word, address=of, source=source, place=nowhere)
+    return record is not None and written(entry) in record.spec["done"]
 
 
 def _told_of(done: Iterable[Transition], known: Iterable[str]) -> list[Address]:
