@@ -7,7 +7,6 @@ and its epoch, and a plan that no target names is inert.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import field
 from typing import Final
@@ -17,23 +16,23 @@ from pvc_gitops.controllers.accept import accept, coordinators
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.circumstances import Drifts, tell_drifts
 from pvc_gitops.controllers.circumstances import circumstances as circumstances_of
+from pvc_gitops.controllers.course import Look, allowed, rest, set_pace, with_publishing
 from pvc_gitops.controllers.decisions import policy_of
-from pvc_gitops.controllers.ledger import LedgerMemory, Note
+from pvc_gitops.controllers.ledger import LedgerMemory
 from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
 from pvc_gitops.controllers.previews import PreviewsMemory
 from pvc_gitops.controllers.publish import publish
-from pvc_gitops.controllers.records import put, read, version_of
+from pvc_gitops.controllers.records import read, version_of
 from pvc_gitops.controllers.retry import Retry, brake, counted, is_under_way, turn
 from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
 from pvc_gitops.model import paths
-from pvc_gitops.model.control import Pace, Quarantine, Withheld
+from pvc_gitops.model.control import Pace, Withheld
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import NodeName, PlanId
-from pvc_gitops.model.intents import Intent, IntentId, IntentKind, standing
+from pvc_gitops.model.intents import IntentId, IntentKind, standing
 from pvc_gitops.model.inventory import Inventory, NodeState
-from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import Accepted, Formation, StepStatus
 from pvc_gitops.model.spec import Node
@@ -42,12 +41,13 @@ from pvc_gitops.planner import windows
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.planner import PLANNER_VERSION, plan
 from pvc_gitops.planner.remaining import remaining_differs
-from pvc_gitops.world.ports import Check, Leadership, Op, World
+from pvc_gitops.world.ports import Leadership, World
 
 ROLE: Final = "planner"
 BEATS_EVERY_S: Final = 2.0
 FULL_EVERY_S: Final = 30.0  # what no watch tells: reports, the clock
 WITHOUT_STORE_S: Final = 1.0
+ALLOWED_MAX: Final = 5  # approved plans of one commit that what is left is compared with
 GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
 WATCHED: Final = (
     paths.SEEN,
@@ -217,7 +217,7 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         storage=memory.storage.facts if is_fresh else None,
         accepted=accepted.commit if aside is None else aside.commit,
     )
-    look = _Look(
+    look = Look(
         observed=replace(observed, inventory=fresh),
         aside=aside,
         wishes=wishes,
@@ -228,9 +228,7 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
     return replace(memory, previews=_previewed(world, memory, look, lead))
 
 
-def _previewed(
-    world: World, memory: PlannerMemory, look: _Look, lead: Leadership
-) -> PreviewsMemory:
+def _previewed(world: World, memory: PlannerMemory, look: Look, lead: Leadership) -> PreviewsMemory:
     """Proposals are planned while nothing of the plan in force is under way: they then show what they
     would change, and nothing else."""
     observed = look.observed
@@ -309,19 +307,8 @@ def _told(world: World, memory: PlannerMemory, inv: Inventory) -> dict[NodeName,
 # --- planning ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """What the leader decides from, besides its memory."""
-
-    observed: Observed
-    aside: Quarantine | None
-    wishes: int | None  # version of the intents' parent: every new intent raises it
-    pace: Pace
-    withheld: Withheld | None
-
-
 def _plan(  # noqa: PLR0911  a list of reasons not to publish
-    world: World, memory: PlannerMemory, look: _Look, lead: Leadership, now_s: float
+    world: World, memory: PlannerMemory, look: Look, lead: Leadership, now_s: float
 ) -> PlannerMemory:
     inv, target = look.observed.inventory, look.observed.target
     current, results = look.observed.plan, look.observed.results
@@ -357,35 +344,37 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     done = frozenset(r.step for r in results.values() if r.status is StepStatus.DONE)
     is_news = current is None or remaining_differs(new, current, done)
     if not (is_news or is_retry or not same_wish):
-        _rest(world, lead, look, new, words, is_given_up=is_given_up)
+        rest(world, lead, look, new, words, is_given_up=is_given_up)
         return memory
     wall_s = world.clock.now_s()
     braked = None if words or not same_wish else brake(look.pace, new, wall_s)
     held = withhold.withheld(
         inv,
         new=new,
-        target=target,
-        current=current,
+        allowed=allowed(world, look, new) if same_wish else (),
         brake=braked,
         is_manual=withhold.mode(inv, spec) == withhold.MANUAL,
         now_s=wall_s,
     )
     if held is not None:
         if braked is not None and braked != look.pace.brake:
-            _set_pace(world, lead, replace(look.pace, brake=braked))
+            set_pace(world, lead, replace(look.pace, brake=braked))
         withhold.say(world, lead, look.withheld, held)
         return memory
     used = (*words, *withhold.approvals(inv, new.effect, wall_s))
-    pace = counted(
-        look.pace, new, wall_s, is_wanted=bool(words) or not same_wish, retry=memory.retry
-    )
-    also, notes = _with_publishing(world, look, pace, used, new.id)
+    is_wanted = bool(words) or not same_wish
+    pace = counted(look.pace, new, wall_s, is_wanted=is_wanted, retry=memory.retry)
+    if not same_wish:
+        pace = replace(pace, allowed=(new.id,))
+    elif len(used) > len(words):
+        pace = replace(pace, allowed=(*pace.allowed, new.id)[-ALLOWED_MAX:])
+    also, notes = with_publishing(world, look, pace, used, new.id)
     publish(world, new, target, inv, lead, policy=policy, also=also, notes=notes)
     return replace(memory, plan=new, considered=None, complaint="", is_woken=True)
 
 
 def _retries(
-    world: World, memory: PlannerMemory, look: _Look, now_s: float, *, is_wanted: bool
+    world: World, memory: PlannerMemory, look: Look, now_s: float, *, is_wanted: bool
 ) -> tuple[bool, bool, PlannerMemory]:
     """Whether to try again now, whether it was given up, and what is remembered of it."""
     before = memory.retry
@@ -411,73 +400,6 @@ def _retries(
         world.journal.event("retry_planned", steps=what.failed, in_s=wait_s)
     full_at_s = min(memory.full_at_s, retry.at_s)
     return False, what.is_given_up, replace(memory, full_at_s=full_at_s)
-
-
-def _rest(
-    world: World,
-    lead: Leadership,
-    look: _Look,
-    new: Plan,
-    words: Sequence[Intent],
-    *,
-    is_given_up: bool,
-) -> None:
-    """Nothing is published: say what was reached or given up, and end what asked for it."""
-    now_s, commit = world.clock.now_s(), look.observed.inventory.accepted
-    assert commit is not None
-    results = look.observed.results
-    failed = sum(1 for r in results.values() if r.status is StepStatus.FAILED)
-    held = None
-    if is_given_up:
-        held = withhold.given_up(commit, new.effect, failed, look.pace.times, now_s)
-    withhold.say(world, lead, look.withheld, held)
-    for word in words:
-        ops, note = intents.ending(word, "nothing was left to try again", "planner")
-        told = ledger.appending(world.store, [note], now_s)
-        world.store.commit((*lead.checks, *ops, *told))
-    if new.steps or look.pace.converged == commit or not _has_ended(look.observed):
-        return
-    note = Note(
-        kind=EntryKind.CONVERGED,
-        text=f"nothing of {commit[:7]} is left to do",
-        by="planner",
-        commit=commit,
-        plan=look.observed.inventory.target,
-        data={"blocked": str(new.summary.blocked or "")},
-    )
-    _set_pace(world, lead, replace(look.pace, converged=commit), note)
-
-
-def _has_ended(observed: Observed) -> bool:
-    """Is every step of the plan in force done?"""
-    if observed.plan is None:
-        return False
-    done = {r.step for r in observed.results.values() if r.status is StepStatus.DONE}
-    return all(step.id in done for step in observed.plan.steps)
-
-
-def _set_pace(world: World, lead: Leadership, pace: Pace, *notes: Note) -> None:
-    before = version_of(world.store.read(paths.PACE))
-    told = ledger.appending(world.store, notes, world.clock.now_s())
-    world.store.commit((*lead.checks, put(paths.PACE, pace, before), *told))
-
-
-def _with_publishing(
-    world: World, look: _Look, pace: Pace, used: Sequence[Intent], plan_id: PlanId
-) -> tuple[tuple[Op, ...], tuple[Note, ...]]:
-    """What changes together with the target: what is counted, what is not held back any more, and
-    the words that are used up. A halt or a freeze that was made meanwhile stops it all."""
-    store = world.store
-    ops: list[Op] = [put(paths.PACE, pace, version_of(store.read(paths.PACE)))]
-    ops += withhold.clearing(look.withheld)
-    if look.wishes is not None:
-        ops.append(Check(path=paths.INTENTS, version=look.wishes))
-    notes: list[Note] = []
-    for intent in used:
-        ending, note = intents.ending(intent, f"used by plan {plan_id}", "planner")
-        ops += ending
-        notes.append(note)
-    return tuple(ops), tuple(notes)
 
 
 def _essence(inv: Inventory) -> Inventory:

@@ -6,17 +6,17 @@ The leading planner decides it at every look from the intents, the mode and its 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pvc_gitops.controllers.records import put
 from pvc_gitops.model import paths
 from pvc_gitops.model.control import Brake, Obstacle, Withheld
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import CommitId
+from pvc_gitops.model.ids import Address, CommitId
 from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind, standing
 from pvc_gitops.model.inventory import Inventory
-from pvc_gitops.model.plan import Plan
-from pvc_gitops.model.records import Target
+from pvc_gitops.model.plan import Change, Plan
 from pvc_gitops.model.spec import Cluster, ClusterSpec
 from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import Delete, Leadership, Op, World
@@ -49,13 +49,15 @@ def withheld(
     inv: Inventory,
     *,
     new: Plan,
-    target: Target | None,
-    current: Plan | None,
+    allowed: Sequence[Plan],
     brake: Brake | None,
     is_manual: bool,
     now_s: int,
 ) -> Withheld | None:
-    """Why a plan that is due is not published; None where nothing is in its way."""
+    """Why a plan that is due is not published; None where nothing is in its way.
+
+    `allowed` are the plans of the same commit that were let go before.
+    """
     assert new.commit is not None
     base = Withheld(
         obstacle=Obstacle.FROZEN,
@@ -84,7 +86,7 @@ def withheld(
             text=f"the planner stopped itself: {brake.text}; {size(new)} wait",
             remedy="pvc plan shows them; pvc retry, or push a commit",
         )
-    is_part = target is not None and target.commit == new.commit and is_part_of(new, current)
+    is_part = is_part_of(new, allowed)
     if is_manual and new.steps and not is_part and not approvals(inv, new.effect, now_s):
         return replace(
             base,
@@ -95,19 +97,20 @@ def withheld(
     return None
 
 
-def is_part_of(new: Plan, current: Plan | None) -> bool:
-    """Does a plan do nothing but what is left of the one in force? Then it was approved with it: a
-    retry, or a plan made anew because a node came back, asks nobody again."""
-    if current is None:
-        return False
-    known = {change.address: change for change in current.changes}
-    for change in new.changes:
-        before = known.get(change.address)
-        if before is None or before.after != change.after:
-            return False
-        if not set(change.actions) <= set(before.actions):
-            return False
-    return True
+def is_part_of(new: Plan, allowed: Sequence[Plan]) -> bool:
+    """Does a plan do nothing but what plans of the same commit were let go for? A retry, or a plan made
+    anew because a node came back, asks nobody again."""
+    known: dict[Address, list[Change]] = {}
+    for each in allowed:
+        for change in each.changes:
+            known.setdefault(change.address, []).append(change)
+    return bool(allowed) and all(
+        any(
+            before.after == change.after and set(change.actions) <= set(before.actions)
+            for before in known.get(change.address, ())
+        )
+        for change in new.changes
+    )
 
 
 def given_up(commit: CommitId, effect: str, failed: int, times: int, now_s: int) -> Withheld:

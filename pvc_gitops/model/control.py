@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from pvc_gitops.model.ids import Address, CommitId
+from pvc_gitops.model.ids import Address, CommitId, PlanId
 from pvc_gitops.model.values import dataclass
 
 
@@ -70,6 +70,7 @@ class Pace:
     tried: CommitId | None = None  # whose failed steps were tried again
     times: int = 0  # how often
     brake: Brake | None = None
+    allowed: tuple[PlanId, ...] = ()  # plans of the commit in force that it, or an approval, let go
     converged: CommitId | None = None  # the last commit of which nothing was left to do
     version: int = 0
 
