@@ -31,6 +31,8 @@ MIRROR_BYTES_MAX: Final = 512 * 1024 * 1024
 PLAN_S: Final = 60.0
 PLAN_CPU_S: Final = 45
 PLAN_MEMORY_BYTES: Final = 1536 * 1024 * 1024
+# Python's own words, the kernel's, and the dynamic linker's.
+_OUT_OF_MEMORY: Final = ("MemoryError", "Cannot allocate memory", "failed to map segment")
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
 
@@ -106,8 +108,9 @@ def _run(command: Sequence[str], request: str, *, limit_s: float) -> str:
         raise _failed(f"it was killed by signal {-done.returncode}: over its limit of time")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it crashed"])[-1]
-        reason = "it asked for more memory than it may have" if "MemoryError" in last else last
-        raise _failed(reason[:300])
+        if any(words in last for words in _OUT_OF_MEMORY):
+            raise _failed("it asked for more memory than it may have")
+        raise _failed(last[:300])
     if len(done.stdout) > ANSWER_BYTES_MAX:
         raise _failed("its answer is too large")
     return done.stdout
