@@ -12,8 +12,10 @@ from typing import Final
 from pvc_gitops.adapters.socket import AgentSocket
 from pvc_gitops.adapters.system import notify
 from pvc_gitops.controllers import agent as agent_controller
+from pvc_gitops.controllers import ha as ha_controller
 from pvc_gitops.controllers import plan as plan_controller
 from pvc_gitops.controllers.agent import AgentMemory
+from pvc_gitops.controllers.ha import HaMemory
 from pvc_gitops.controllers.loop import Round, play
 from pvc_gitops.controllers.plan import PlannerMemory
 from pvc_gitops.controllers.serve import Desk
@@ -25,6 +27,7 @@ from pvc_node_agent.wiring import Wake, store_of, world_of
 
 AGENT_REST_MAX_S: Final = 0.5
 PLANNER_REST_MAX_S: Final = 1.0
+HA_REST_MAX_S: Final = 1.0
 BUSY_REST_MAX_S: Final = 0.1  # while somebody waits at the socket, above all for `follow`
 REST_MIN_S: Final = 0.02  # so that a flood of news costs ticks, and not a core
 
@@ -53,6 +56,11 @@ def agent() -> None:
 def planner() -> None:
     """pvc-planner."""
     _process(_planner)
+
+
+def ha() -> None:
+    """pvc-ha."""
+    _process(_ha)
 
 
 def _process(play_it: Callable[[World, Wake, Stop], None]) -> None:
@@ -102,7 +110,20 @@ def _planner(world: World, wake: Wake, stop: Stop) -> None:
             before = replace(before, memory=replace(before.memory, is_woken=True))
 
 
-def _exit_if_hopeless(after: Round[AgentMemory] | Round[PlannerMemory]) -> None:
+def _ha(world: World, wake: Wake, stop: Stop) -> None:
+    before = Round(memory=HaMemory(), failures=0, pause_s=0.0)
+    notify("READY=1")
+    while not stop.is_asked:
+        before = play(world, before, ha_controller.tick, lambda memory: memory.due_at_s)
+        _exit_if_hopeless(before)
+        notify("WATCHDOG=1")
+        if wake.rest(max(REST_MIN_S, min(HA_REST_MAX_S, before.pause_s))):
+            before = replace(before, memory=replace(before.memory, is_woken=True))
+
+
+def _exit_if_hopeless(
+    after: Round[AgentMemory] | Round[PlannerMemory] | Round[HaMemory],
+) -> None:
     if after.must_exit:
         sys.exit(
             f"{after.failures} ticks in a row failed; a new process begins with an empty memory"

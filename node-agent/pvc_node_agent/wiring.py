@@ -10,6 +10,7 @@ from typing import Final
 
 from pvc_gitops.adapters import system
 from pvc_gitops.adapters.age import sops
+from pvc_gitops.adapters.age.vault import FileVault
 from pvc_gitops.adapters.archive import FileArchive
 from pvc_gitops.adapters.ceph.cluster import Cluster
 from pvc_gitops.adapters.ceph.images import RbdImages
@@ -70,6 +71,12 @@ class GuardedHypervisor(LibvirtHypervisor):
 
     def faults(self) -> tuple[str, ...]:
         return (*super().faults(), *system.guard_faults())
+
+
+def _cluster_key() -> str | None:
+    """Out of the seed; a hypervisor's has none."""
+    text = files.read(names.SEED)
+    return None if text is None else seed.parse(text).cluster_key
 
 
 def store_of(config: NodeConfig, wake: Wake) -> ZooKeeperStore:
@@ -157,5 +164,6 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         notes=system.FileNotes(Path(names.NOTES)),
         archive=FileArchive(Path(names.LEDGER)),
         machines=FenceAgents(Path(names.BMC_PASSWORDS)),
+        vault=FileVault(Path(names.BMC_PASSWORDS), _cluster_key),
         logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
     )

@@ -15,6 +15,7 @@ from pvc_gitops.controllers import (
     guests,
     networks,
     operators,
+    passwords,
     report,
     source,
     steps,
@@ -25,6 +26,7 @@ from pvc_gitops.controllers.archive import ArchiveMemory
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.guests import GuestMemory
 from pvc_gitops.controllers.networks import NetworkMemory
+from pvc_gitops.controllers.passwords import PasswordMemory
 from pvc_gitops.controllers.records import version_of, write
 from pvc_gitops.controllers.report import REPORT_EVERY_S, ReportMemory
 from pvc_gitops.controllers.source import SourceMemory
@@ -72,6 +74,7 @@ class AgentMemory:
     storage: StorageMemory = field(default_factory=StorageMemory)
     storage_wanted_s: float = 0.0
     archive: ArchiveMemory = field(default_factory=ArchiveMemory)
+    passwords: PasswordMemory = field(default_factory=PasswordMemory)
     networks: NetworkMemory = field(default_factory=NetworkMemory)
     guests: Mapping[VmName, GuestMemory] = field(default_factory=dict)
     steps: StepsMemory = field(default_factory=StepsMemory)
@@ -160,9 +163,17 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
         seen = view.take(world) or seen  # a guest starts only once its bridge is seen
     guested = guests.tick(world, seen, memory.guests)
     memory = _storage(world, memory, now_s, is_touched=stepped.touched_storage)
-    memory = replace(memory, archive=archive.tick(world, memory.archive, now_s))
+    memory = replace(
+        memory,
+        archive=archive.tick(world, memory.archive, now_s),
+        passwords=passwords.tick(world, seen, memory.passwords),
+    )
     faults = (*netted.faults, *guested.faults, *stepped.faults, *operators.tick(world))
-    faults = (*faults, *(f for f in (memory.storage.fault, memory.archive.fault) if f))
+    faults = (
+        *faults,
+        *memory.passwords.faults,
+        *(f for f in (memory.storage.fault, memory.archive.fault) if f),
+    )
     has_acted = stepped.has_acted or netted.has_acted or guested.has_acted
     dues = [now_s + REPORT_EVERY_S, memory.source.due_at_s]
     dues += [due for due in (stepped.due_at_s, guested.due_at_s) if due is not None]

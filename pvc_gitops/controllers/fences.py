@@ -15,13 +15,11 @@ from pvc_gitops.ha.fencing import (
     Act,
     Block,
     BmcState,
+    Cycle,
     NodeView,
     Prove,
-    ReadAgain,
     Release,
     Revoke,
-    SwitchOff,
-    SwitchOn,
     Wait,
 )
 from pvc_gitops.model import paths
@@ -43,9 +41,7 @@ RETRY_S: Final = 5.0  # a BMC or monitor that failed is asked again
 class Work(StrEnum):
     """What runs beside the ticks, one of a kind for a node."""
 
-    OFF = "off"
-    READ = "read"
-    ON = "on"
+    CYCLE = "cycle"
     BLOCK = "block"
     RELEASE = "release"
 
@@ -60,7 +56,6 @@ class FenceMemory:
     incarnation: str
     known_since_s: float
     bmc: BmcState = BmcState.IDLE
-    off_read_s: float = 0.0
     again_at_s: float = 0.0  # after a failure
     trouble: str = ""
 
@@ -88,17 +83,13 @@ def view(
     bmc = memory.bmc
     if world.machines.expected(fence.node, machine.bmc) is None:
         bmc = BmcState.NONE
-    elif _is_busy(world, fence, Work.OFF, Work.READ) or (
-        bmc is BmcState.IDLE and now_s < memory.again_at_s
-    ):
+    elif _is_busy(world, fence, Work.CYCLE) or (bmc is BmcState.IDLE and now_s < memory.again_at_s):
         bmc = BmcState.BUSY
     return replace(
         seen,
         known_s=now_s - memory.known_since_s,
         bmc=bmc,
-        off_read_s=memory.off_read_s,
         is_blocking=_is_busy(world, fence, Work.BLOCK),
-        is_switching_on=_is_busy(world, fence, Work.ON),
     )
 
 
@@ -118,11 +109,11 @@ def collect(
             continue
         world.jobs.forget(key)
         if job.error is None:
-            memory, fence = _done(world, lead, fence, memory, work, value=job.value, now_s=now_s)
+            memory, fence = _done(world, lead, fence, memory, work)
         elif isinstance(job.error, WorldError):
             trouble = f"{job.error.operation} {job.error.target}: {job.error.reason}"
             world.journal.event("fence_trouble", node=fence.node, what=work, why=trouble)
-            bmc = BmcState.IDLE if work in (Work.OFF, Work.READ) else memory.bmc
+            bmc = BmcState.IDLE if work is Work.CYCLE else memory.bmc
             memory = replace(memory, bmc=bmc, again_at_s=now_s + RETRY_S, trouble=trouble)
         else:
             raise job.error
@@ -135,22 +126,12 @@ def _done(
     fence: Fence,
     memory: FenceMemory,
     work: Work,
-    *,
-    value: object,
-    now_s: float,
 ) -> tuple[FenceMemory, Fence]:
     match work:
-        case Work.OFF:
-            return replace(memory, bmc=BmcState.OFF, off_read_s=now_s, trouble=""), fence
-        case Work.READ:
-            if not value:
-                return replace(memory, bmc=BmcState.TWICE, trouble=""), fence
-            text = f"its BMC says off, and it answers at {value}: the BMC is disbelieved"
-            return replace(memory, off_read_s=now_s, trouble=text), fence
+        case Work.CYCLE:
+            return replace(memory, bmc=BmcState.CYCLED, trouble=""), fence
         case Work.BLOCK:
             return memory, _write(world, lead, fence, replace(fence, is_blocked=True))
-        case Work.ON:
-            return memory, _write(world, lead, fence, replace(fence, is_on_again=True))
         case Work.RELEASE:
             _end(world, lead, fence)
             return memory, fence
@@ -171,7 +152,7 @@ def perform(
             _prove(world, lead, seen, act.kind, act.evidence)
         case Wait():
             pass
-        case Block() | SwitchOff() | ReadAgain() | SwitchOn() | Release():
+        case Block() | Cycle() | Release():
             assert seen.fence is not None
             _start(world, seen.fence, machine, act)
 
@@ -180,7 +161,7 @@ def _start(
     world: World,
     fence: Fence,
     machine: Machine,
-    act: Block | SwitchOff | ReadAgain | SwitchOn | Release,
+    act: Block | Cycle | Release,
 ) -> None:
     do: Callable[[World, Fence, Machine], object]
     match act:
@@ -188,13 +169,9 @@ def _start(
             work, do = Work.BLOCK, _block
         case Release():
             work, do = Work.RELEASE, _release
-        case SwitchOff():
+        case Cycle():
             world.journal.event("fence_requested", of=fence.node, incarnation=fence.incarnation)
-            work, do = Work.OFF, _switch_off
-        case ReadAgain():
-            work, do = Work.READ, _read_again
-        case SwitchOn():
-            work, do = Work.ON, _switch_on
+            work, do = Work.CYCLE, _cycle
     key = work.key(fence.node, fence.incarnation)
     world.jobs.start(key, lambda _: do(world, fence, machine))
 
@@ -212,29 +189,18 @@ def _release(world: World, fence: Fence, machine: Machine) -> None:
         world.pools.unblock(f"{each}:0/0")
 
 
-def _switch_off(world: World, fence: Fence, machine: Machine) -> None:
+def _cycle(world: World, fence: Fence, machine: Machine) -> None:
     node, bmc, machines = fence.node, machine.bmc, world.machines
     found, wanted = machines.guid(node, bmc), machines.expected(node, bmc)
     if found != wanted:
         why = f"it is {found}, not {wanted}: another machine's"
         raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
-    machines.switch(node, bmc, on=False)
-    _read_off(world, fence, machine)
-
-
-def _read_again(world: World, fence: Fence, machine: Machine) -> str:
-    """The addresses at which the node answers nevertheless; "" where it is silent."""
-    _read_off(world, fence, machine)
-    return ", ".join(world.machines.answering(machine.addresses))
-
-
-def _switch_on(world: World, fence: Fence, machine: Machine) -> None:
-    world.machines.switch(fence.node, machine.bmc, on=True)
-
-
-def _read_off(world: World, fence: Fence, machine: Machine) -> None:
-    if not world.machines.is_off(fence.node, machine.bmc):
-        raise BmcError("switch off", fence.node, "its BMC still reads on", retryable=True)
+    machines.switch_off(node, bmc)
+    answering = machines.answering(machine.addresses)
+    if answering:
+        why = f"it says off, and the node answers at {', '.join(answering)}: it is disbelieved"
+        raise BmcError("read", f"the BMC of {node}", why, retryable=True)
+    machines.switch_on(node, bmc)
 
 
 # --- records ---------------------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
         return memory
     for node in sorted(look.incarnations):
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
+        look = _again(world, look, node)
     return _recover(world, memory, lead, look, now_s)
 
 
@@ -148,6 +149,15 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
         intents=tuple(read_intents(store, world.clock.now_s()).values()),
         states=states,
     )
+
+
+def _again(world: World, look: _Look, node: NodeName) -> _Look:
+    """With what was just decided about a node: it takes the next one's turn."""
+    fence = read(world.store, paths.fence(node), Fence)
+    if fence == look.fences.get(node):
+        return look
+    others = {name: each for name, each in look.fences.items() if name != node}
+    return replace(look, fences=others if fence is None else {**others, node: fence})
 
 
 def _fence(
@@ -218,9 +228,7 @@ def _view(
         has_lost=bool(recover.lost_by(look.scene, node)),
         known_s=0.0,
         bmc=BmcState.NONE,
-        off_read_s=0.0,
         is_blocking=False,
-        is_switching_on=False,
     )
 
 

@@ -18,7 +18,6 @@ from pvc_gitops.model.records import IncarnationRecord
 from pvc_gitops.model.values import dataclass
 
 GRACE_S: Final = 1.0  # a node is unknown L + 1 s after its counter last moved
-READ_APART_S: Final = 1.0  # between the two readings of OFF
 # What clocks that run at different rates may lose over L + W, and a watchdog that is late (section 8).
 PROOF_MARGIN_S: Final = 2.0
 
@@ -29,8 +28,7 @@ class BmcState(StrEnum):
     NONE = "none"  # none is declared, or its identity is not: nothing it says counts
     IDLE = "idle"  # not asked yet, or to be asked again
     BUSY = "busy"  # an answer is being waited for
-    OFF = "off"  # our OFF was taken, and it read OFF since `off_read_s`
-    TWICE = "twice"  # it read OFF again, later, and the node answered on no core network
+    CYCLED = "cycled"  # it took our OFF, read OFF twice while the node was silent, and took our ON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +51,7 @@ class NodeView:
     has_lost: bool  # guests of it are to run elsewhere when it is dead
     known_s: float  # for how long this leader has known of the acknowledged revocation
     bmc: BmcState
-    off_read_s: float  # when OFF was first read
     is_blocking: bool
-    is_switching_on: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +68,12 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchOff:
-    """Check the BMC's identity, switch the node off, read."""
+class Cycle:
+    """Check the BMC's identity, switch the node off, read OFF twice while it is silent, switch it on.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadAgain:
-    """Read the power state once more."""
+    In one go: a coordinator is a vote, and the one that is switched off may be the last that makes a
+    quorum, without which nobody could give the order to switch it on.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +82,6 @@ class Prove:
 
     kind: ProofKind
     evidence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchOn:
-    """Give the node its power back: a coordinator is a vote, and a machine without power a mystery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +97,7 @@ class Wait:
     trouble: str = ""
 
 
-Act = Revoke | Block | SwitchOff | ReadAgain | Prove | SwitchOn | Release | Wait
+Act = Revoke | Block | Cycle | Prove | Release | Wait
 
 
 def acts(view: NodeView) -> tuple[Act, ...]:
@@ -117,12 +107,10 @@ def acts(view: NodeView) -> tuple[Act, ...]:
         return _before(view)
     if not is_dead(view):
         return (*_blocking(view, fence), *_proving(view, fence))
-    found = _blocking(view, fence)
-    if is_back(view):
-        return () if found else (Release(),)
-    if view.bmc in (BmcState.OFF, BmcState.TWICE) and not fence.is_on_again:
-        return found if view.is_switching_on else (*found, SwitchOn())
-    return found
+    if not is_back(view):
+        return _blocking(view, fence)
+    # What is on its way to the blocklist would outlive the release.
+    return () if view.is_blocking else (Release(),)
 
 
 def is_dead(view: NodeView) -> bool:
@@ -188,12 +176,11 @@ def _by_bmc(view: NodeView) -> tuple[Act, ...]:
         case BmcState.NONE | BmcState.BUSY:
             return ()
         case BmcState.IDLE:
-            return (SwitchOff(),)
-        case BmcState.OFF:
-            at_s = view.off_read_s + READ_APART_S
-            return (ReadAgain(),) if view.now_s >= at_s else (Wait(until_s=at_s),)
-        case BmcState.TWICE:
-            return (Prove(kind=ProofKind.BMC, evidence="its BMC read OFF twice, and it is silent"),)
+            return (Cycle(),)
+        case BmcState.CYCLED:
+            return (
+                Prove(kind=ProofKind.BMC, evidence="its BMC read OFF twice, and it was silent"),
+            )
 
 
 def _by_watchdog(view: NodeView, fence: Fence) -> tuple[Act, ...]:

@@ -11,7 +11,7 @@ from pvc_gitops.model.values import dataclass
 class ProofKind(StrEnum):
     """By what an incarnation of a node is known to be dead."""
 
-    BMC = "bmc"  # it read OFF twice a second apart after our OFF, and the node is silent
+    BMC = "bmc"  # it read OFF twice a second apart after our OFF, and the node was silent
     WATCHDOG = "watchdog"  # lease and watchdog have run out since the revocation
     NEW_LIFE = "new-life"  # another boot, or a guard that showed the slice empty, has registered
     LEFT = "left"  # its guard's last word was: no guests
@@ -42,6 +42,5 @@ class Fence:
     watchdog_s: float | None
     storage_addresses: tuple[str, ...]
     is_blocked: bool = False  # all its storage addresses, acknowledged
-    is_on_again: bool = False  # power was switched on after the proof
     trouble: str = ""  # what stands in the way, as people read it
     version: int = 0

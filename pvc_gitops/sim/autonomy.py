@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pvc_gitops.controllers.ha import HaMemory
-from pvc_gitops.ha.fencing import BmcState
 from pvc_gitops.model import paths
 from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import NodeName
@@ -29,9 +28,7 @@ def pending(cluster: SimCluster) -> str:
     return next((text for text in waits if text), "") or _of_lost(cluster)
 
 
-def _of_node(  # noqa: PLR0911  one reason a line
-    cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float
-) -> str:
+def _of_node(cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float) -> str:
     fence = cluster.get(paths.fence(name), Fence)
     incarnation = cluster.get(paths.incarnation(name), IncarnationRecord)
     if incarnation is None:
@@ -47,9 +44,6 @@ def _of_node(  # noqa: PLR0911  one reason a line
         return f"{name} is not blocked yet"
     if incarnation.id != fence.incarnation and not incarnation.is_revoked:
         return f"{name} is back and not released yet"
-    is_off = name in memory.fences and memory.fences[name].bmc is BmcState.TWICE
-    if is_off and not fence.is_on_again and cluster.nodes[name].has_mains:
-        return f"{name} is to be switched on again"
     return ""
 
 

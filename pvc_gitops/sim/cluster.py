@@ -27,6 +27,7 @@ from pvc_gitops.sim.hardware import (
     LoginsPort,
     NotesPort,
     ServicesPort,
+    VaultPort,
 )
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.machines import Bmcs, MachinesPort
@@ -257,6 +258,7 @@ class SimCluster:
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
             archive=ArchivePort(node.archive, process),
+            vault=VaultPort(node.files),
             machines=MachinesPort(
                 bmcs=self.bmcs,
                 power=self,
@@ -352,9 +354,6 @@ class SimCluster:
             self._cut(node)
             node.is_powered = False
             self.record("power", node=name, on=False)
-
-    def is_powered(self, name: NodeName) -> bool:
-        return self.nodes[name].is_powered
 
     def reset(self, name: NodeName, why: str) -> None:
         """Off and on in one go, by the hardware itself."""

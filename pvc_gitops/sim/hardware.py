@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pvc_gitops.errors import HypervisorError, PoolError
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.ceph import Ceph
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.process import Process
-from pvc_gitops.world.names import AUTHORIZED_KEYS
+from pvc_gitops.world.names import AUTHORIZED_KEYS, BMC_PASSWORDS
 from pvc_gitops.world.ports import (
     Bridge,
     DhcpConfig,
@@ -330,3 +331,18 @@ class ArchivePort:
 
     def read(self, first: int, last: int) -> Sequence[Json]:
         return [entry for entry in self.entries if first <= entry["number"] <= last]
+
+
+@dataclass(slots=True)
+class VaultPort:
+    """The Vault port. Simulated BMCs ask for no password."""
+
+    files: dict[str, str]
+
+    def keep(self, node: NodeName, sealed: bytes, secret: str) -> None:
+        self.files[f"{BMC_PASSWORDS}/{node}"] = f"{secret}, {len(sealed)} bytes"
+
+    def forget_others(self, known: frozenset[NodeName]) -> None:
+        kept = {f"{BMC_PASSWORDS}/{node}" for node in known}
+        for path in [p for p in self.files if p.startswith(BMC_PASSWORDS) and p not in kept]:
+            del self.files[path]

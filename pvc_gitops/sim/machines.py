@@ -25,8 +25,6 @@ class Mood(StrEnum):
 class Power(Protocol):
     """The mains switch that a controller works on."""
 
-    def is_powered(self, node: NodeName) -> bool: ...
-
     def switch(self, node: NodeName, *, on: bool) -> None: ...
 
 
@@ -63,18 +61,19 @@ class MachinesPort:
         self._ask("identify", node)
         return _guid(self.bmcs.behind(node))
 
-    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None:
+    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
         del bmc
-        self._ask("switch", node)
+        self._ask("switch off", node)
         self.process.spend()
         if self.bmcs.mood(node) is not Mood.LIE:
-            self.power.switch(self.bmcs.behind(node), on=on)
+            self.power.switch(self.bmcs.behind(node), on=False)
 
-    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool:
+    def switch_on(self, node: NodeName, bmc: Bmc | None) -> None:
         del bmc
-        self._ask("read", node)
-        is_lie = self.bmcs.mood(node) is Mood.LIE
-        return is_lie or not self.power.is_powered(self.bmcs.behind(node))
+        self._ask("switch on", node)
+        self.process.spend()
+        if self.bmcs.mood(node) is not Mood.LIE:
+            self.power.switch(self.bmcs.behind(node), on=True)
 
     def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
         return tuple(

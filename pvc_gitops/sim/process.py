@@ -26,9 +26,7 @@ JOB_S: Final = {
     "pool.create": 2.0,
     "image.import": 5.0,
     "disk.create": 1.0,
-    "ha.off": 2.0,
-    "ha.read": 1.0,
-    "ha.on": 1.0,
+    "ha.cycle": 4.0,
     "ha.block": 2.0,
     "ha.release": 1.0,
 }

@@ -56,7 +56,8 @@ def healing(nodes: Iterable[str]) -> tuple[str, ...]:
         ]
         lines += [f"bmc {node} on", f"power {node} on"]
         lines += [f"{process} {node} resume" for process in _PROCESSES]
-        lines += [f"{process} {node} start" for process in _PROCESSES]
+        # A new process has no fuse that burns on.
+        lines += [f"{process} {node} restart" for process in _PROCESSES]
     # A guest whose starts failed is tried again once a minute.
     return (*lines, f"settle {HEALING_S:.0f}", "wait 150", f"settle {HEALING_S:.0f}")
 

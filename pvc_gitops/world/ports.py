@@ -584,12 +584,27 @@ class Machines(Protocol):
         """The identity that the controller itself reports, as 32 hex digits."""
         ...
 
-    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None: ...
+    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
+        """Power off; returns when the controller has read OFF twice, a second apart."""
+        ...
 
-    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool: ...
+    def switch_on(self, node: NodeName, bmc: Bmc | None) -> None: ...
 
     def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Those at which anything answers within a second."""
+        ...
+
+
+class Vault(Protocol):
+    """The passwords that this node keeps in the clear, readable by root only."""
+
+    def keep(self, node: NodeName, sealed: bytes, secret: str) -> None:
+        """A node's BMC password, out of a Secret document that has one value, or one named `password`.
+        Raises WorldError where it cannot be opened."""
+        ...
+
+    def forget_others(self, known: frozenset[NodeName]) -> None:
+        """Those of all other nodes."""
         ...
 
 
@@ -648,4 +663,5 @@ class World:
     notes: Notes
     archive: Archive
     machines: Machines
+    vault: Vault
     logins: Logins

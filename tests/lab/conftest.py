@@ -29,6 +29,7 @@ ORDER = (
     "control",
     "adapters",
     "breakage",
+    "failover",
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from pvc_gitops.model.spec import Bmc
 
 LIMIT_S: Final = 8.0  # OFF, with its reading back, takes 1 to 2 s (measured)
 PING_S: Final = 1
+READ_APART_S: Final = 1.0  # between the two readings of OFF (D10)
 WORDS_MAX: Final = 300
 # Kinds of which the identity can be read: IPMI's Get System GUID, as raw bytes (`mc guid` guesses
 # their order).
@@ -54,18 +56,21 @@ class FenceAgents:
             said = _run("identify", node, (*_IPMITOOL, *login, *_GUID), stdin="")
         return _plain("".join(said.split()))
 
-    def switch(self, node: NodeName, bmc: Bmc | None, *, on: bool) -> None:
+    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
         assert bmc is not None
-        self._agent(node, bmc, "on" if on else "off")
+        self._agent(node, bmc, "off")
+        self._must_be_off(node, bmc)
+        time.sleep(READ_APART_S)
+        self._must_be_off(node, bmc)
 
-    def is_off(self, node: NodeName, bmc: Bmc | None) -> bool:
+    def switch_on(self, node: NodeName, bmc: Bmc | None) -> None:
         assert bmc is not None
-        said = self._agent(node, bmc, "status", good=(0, 2)).upper()
-        if "STATUS: OFF" in said:
-            return True
-        if "STATUS: ON" in said:
-            return False
-        raise BmcError("read", node, said.strip()[-WORDS_MAX:] or "no status", retryable=True)
+        self._agent(node, bmc, "on")
+
+    def _must_be_off(self, node: NodeName, bmc: Bmc) -> None:
+        said = self._agent(node, bmc, "status", good=(0, 2))
+        if "STATUS: OFF" not in said.upper():
+            raise BmcError("switch off", f"the BMC of {node}", said.strip(), retryable=True)
 
     def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
         def answers(address: str) -> bool:
