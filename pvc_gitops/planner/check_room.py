@@ -12,6 +12,7 @@ from functools import cached_property
 from itertools import combinations
 from math import comb
 
+from pvc_gitops.model import room as reserve
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName, VmName
 from pvc_gitops.model.inventory import Inventory, NodeState
@@ -19,7 +20,6 @@ from pvc_gitops.model.plan import CapacityVerdict, Loss, Operation, Plan
 from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.model.spec import Cluster, Group, Node, NodeRole, VirtualMachine
 from pvc_gitops.model.values import dataclass
-from pvc_gitops.scheduler import capacity as reserve
 
 Records = Mapping[Address, Applied]
 _VERDICTS = (CapacityVerdict.FAILS, CapacityVerdict.UNKNOWN, CapacityVerdict.HOLDS)
