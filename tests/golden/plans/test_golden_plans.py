@@ -74,6 +74,9 @@ def happen(inventory, spec, line):  # noqa: C901, PLR0911, PLR0912  one case a v
             guests = {k: v for k, v in inventory.nodes[owner].guests.items() if k != vm}
             facts = replace(inventory.nodes[owner], guests=guests)
             return replace(inventory, nodes={**inventory.nodes, owner: facts})
+        case ["load", name, load]:
+            facts = replace(inventory.nodes[name], load=float(load))
+            return replace(inventory, nodes={**inventory.nodes, name: facts})
         case ["storage", "unseen"]:
             return replace(inventory, storage=None)
         case ["now", time]:
