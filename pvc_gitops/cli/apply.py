@@ -20,7 +20,7 @@ from pvc_gitops.errors import UsageError
 if TYPE_CHECKING:  # heavy; only what runs needs them
     from pvc_gitops.adapters.client import Client
     from pvc_gitops.model.checkout import Checkout
-    from pvc_gitops.model.ids import CommitId
+    from pvc_gitops.model.ids import CommitId, PlanId
     from pvc_gitops.model.inventory import Inventory
     from pvc_gitops.model.plan import Plan
 
@@ -115,6 +115,9 @@ def _follow(
     client: Client, state: Checkout, preview: Plan, timeout_s: float, *, may_ask: bool
 ) -> int:
     began_s = time.monotonic()
+    target = client.target()
+    # What is under way already, or half done, was not previewed as a whole.
+    is_begun = target is not None and target.commit == state.head
     seen = client.look_at_git()
     if seen.problems or (seen.error and seen.tip != state.head):
         raise UsageError(
@@ -130,13 +133,21 @@ def _follow(
     blocked = preview.summary.blocked
     but = f", but {blocked} blocked" if blocked else ""
     click.echo(f"Applied in {ended.took_s:.0f} s. git = cluster{but}.")
-    if ended.plan is not None and (effect := client.plan(ended.plan).effect) != preview.effect:
-        click.echo(
-            f"What the cluster did has effect {effect}, not {preview.effect} as previewed: "
-            "it had changed meanwhile. pvc history shows every step."
-        )
+    if ended.plan is not None and not is_begun and _differs(client, ended.plan, preview):
         return EXIT_DIFFERENT
     return EXIT_BLOCKED if blocked else 0
+
+
+def _differs(client: Client, plan: PlanId, preview: Plan) -> bool:
+    """Say so, where the cluster did something else than was shown."""
+    effect = client.plan(plan).effect
+    if effect == preview.effect:
+        return False
+    click.echo(
+        f"What the cluster did has effect {effect}, not {preview.effect} as previewed: it had "
+        "changed meanwhile. pvc history shows every step."
+    )
+    return True
 
 
 def _is_approved(client: Client, ended: Ended) -> bool:

@@ -27,7 +27,7 @@ from pvc_gitops.model.plan import (
 )
 from pvc_gitops.model.spec import ClusterSpec
 from pvc_gitops.model.transitions import Word
-from pvc_gitops.planner import drift, identity, moves, removal, safety
+from pvc_gitops.planner import drift, identity, moves, removal, safety, wishes
 from pvc_gitops.planner.balance import rebalanced
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
@@ -46,6 +46,7 @@ from pvc_gitops.planner.words import plan_words
 PLANNER_VERSION: Final = "0.1.0"
 POLICY: Final = PlanPolicy(planner_version=PLANNER_VERSION)
 
+_CHANGING: Final = frozenset({Action.UPDATE, Action.MOVE})
 _EXIT_NOTHING: Final = 0
 _EXIT_CHANGES: Final = 2
 _EXIT_BLOCKED: Final = 3
@@ -98,6 +99,7 @@ def _drafted(context: Context) -> tuple[Draft, Survival]:
     moves.tell_moves(context, draft)
     _report_nodes(context, draft)
     drift.report(context, draft)
+    wishes.tell(context, draft)
     _report_capacity(context, draft, survival)
     return draft, survival
 
@@ -167,11 +169,12 @@ def _summary(
     return Summary(
         objects=len(context.spec.documents),
         create=actions.count(Action.CREATE),
-        update=actions.count(Action.UPDATE),
+        update=sum(not _CHANGING.isdisjoint(change.actions) for change in changes),
         delete=actions.count(Action.DELETE),
         restore=actions.count(Action.RESTORE),
         move=actions.count(Action.MOVE),
         adopt=actions.count(Action.ADOPT),
+        forget=actions.count(Action.FORGET),
         blocked=kinds.count(ItemKind.BLOCKED),
         waiting=kinds.count(ItemKind.WAITING),
         downtime_s=max((change.downtime_s for change in changes), default=0.0),
