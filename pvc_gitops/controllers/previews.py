@@ -13,15 +13,16 @@ from typing import Final
 
 from pvc_gitops.controllers.decisions import inputs_now
 from pvc_gitops.controllers.records import put, read_all, version_of
-from pvc_gitops.errors import RepoError
+from pvc_gitops.errors import RepoError, WorldError
 from pvc_gitops.model import paths
-from pvc_gitops.model.document import Kind
+from pvc_gitops.model.document import DOCUMENT_KINDS, Kind
 from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId, PlanId
 from pvc_gitops.model.inventory import Inventory
-from pvc_gitops.model.preview import Answer, Ask, Outcome, Preview
+from pvc_gitops.model.preview import Answer, Ask, Outcome, Preview, Told
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.codec import export_to_bytes
+from pvc_gitops.planner.markdown import marker
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.world.ports import Create, Delete, Leadership, World
 
@@ -31,6 +32,7 @@ EVERY_S: Final = 30.0  # a comment half a minute after the push is soon enough f
 KEPT_MAX: Final = 50  # proposals; more open ones than this are not looked at
 STEPS_KEPT: Final = 2000  # of a plan, by name
 AGAIN_S: Final = 900.0  # after a plan that ended without an answer
+GOOD_CODES: Final = frozenset({0, 2})  # of `pvc plan`: nothing to do, changes
 ASKED_JOB: Final = "previews.asked"
 ASKED_AT_ONCE: Final = 2  # by clients, on one node
 
@@ -169,16 +171,19 @@ def _ended(
         )
         if job is None:
             continue  # of a life before this one
+        told = ""
         if job.error is not None:
             reason = getattr(job.error, "reason", str(job.error))
             answer = _unanswered(f"it was not planned: {reason}")
             world.journal.event("preview_failed", ref=running.ref, why=reason)
         else:
-            answer = job.value
+            answer, told = job.value
+        if told:
+            world.journal.event("preview_not_told", ref=running.ref, why=told)
         if answer.outcome is Outcome.FAILED:
             key = f"{running.ref} {running.head}"
             memory = replace(memory, failed_at_s={**memory.failed_at_s, key: now_s})
-        _keep(world, lead, running, answer, known)
+        _keep(world, lead, running, answer, told=told, known=known)
     return memory
 
 
@@ -187,6 +192,8 @@ def _keep(
     lead: Leadership,
     running: Running,
     answer: Answer,
+    *,
+    told: str,
     known: Mapping[str, Preview],
 ) -> None:
     preview = Preview(
@@ -206,6 +213,7 @@ def _keep(
         markdown=answer.markdown,
         steps=answer.steps[:STEPS_KEPT],
         steps_total=len(answer.steps),
+        told=told,
     )
     path = paths.preview(running.ref)
     before = known.get(path.rpartition("/")[2])
@@ -251,14 +259,56 @@ def _begun(
         if inputs is None:
             inputs = export_to_bytes(inputs_now(world, inv))
         slot = free.pop(0)
-        _start(world, slot, ask_of(inv, forge, ref, head), inputs)
+        teller = _teller(world, forge, ref, base)
+        _start(world, slot, ask_of(inv, forge, ref, head), inputs, teller)
         running = Running(ref=ref, head=head, base=base, target=inv.target)
         memory = replace(memory, running={**memory.running, slot: running})
     return memory
 
 
-def _start(world: World, slot: int, ask: Ask, inputs: bytes) -> None:
-    world.jobs.start(f"{PLAN_JOB} {slot}", lambda _: world.proposals.plan(ask, inputs))
+def _start(world: World, slot: int, ask: Ask, inputs: bytes, teller: _Teller | None) -> None:
+    def work(_: object) -> tuple[Answer, str]:
+        answer = world.proposals.plan(ask, inputs)
+        return answer, "" if teller is None else teller.tell(world, ask, answer)
+
+    world.jobs.start(f"{PLAN_JOB} {slot}", work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Teller:
+    """Whom an answer is told, and with what."""
+
+    forge: Forge
+    sealed: bytes
+    number: int | None
+
+    def tell(self, world: World, ask: Ask, answer: Answer) -> str:
+        """Nothing, or why it could not be told. A forge that is away keeps no preview from being made."""
+        assert ask.head is not None
+        told = Told(
+            number=self.number,
+            commit=ask.head,
+            marker=marker(ask.cluster),
+            comment=answer.markdown,
+            context=f"pvc/plan ({ask.cluster})",
+            is_good=answer.exit_code in GOOD_CODES,
+            status=answer.status,
+        )
+        try:
+            world.proposals.tell(self.forge, self.sealed, told)
+        except WorldError as error:
+            return error.reason
+        return ""
+
+
+def _teller(world: World, forge: Forge, ref: str, base: CommitId) -> _Teller | None:
+    if forge.token_secret is None or not forge.api or not forge.repository:
+        return None
+    folder = DOCUMENT_KINDS[Kind.SECRET][1]
+    sealed = world.repo.files(base).get(f"{folder}/{forge.token_secret}.yaml")
+    if sealed is None:
+        return None  # the documents were checked: it went with a commit that is not in force yet
+    return _Teller(forge=forge, sealed=sealed, number=forge.number(ref))
 
 
 def ask_of(inv: Inventory, forge: Forge, ref: str, head: CommitId) -> Ask:

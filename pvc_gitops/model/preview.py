@@ -50,6 +50,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a forge is told of a proposal."""
+
+    number: int | None  # of the pull or merge request; None: a branch, which has a status only
+    commit: CommitId
+    marker: str  # by which our comment is found again
+    comment: str
+    context: str  # pvc/plan (prod)
+    is_good: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What stands in the store of one proposal: `/pvc/previews/<ref>`."""
 
@@ -69,6 +82,7 @@ class Preview:
     markdown: str
     steps: tuple[str, ...]  # at most STEPS_KEPT
     steps_total: int
+    told: str = ""  # why the forge could not be told; "" where it was, or is not to be
     version: int = 0
 
     def is_of(self, head: CommitId, base: CommitId, target: PlanId | None, planner: str) -> bool:

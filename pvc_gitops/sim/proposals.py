@@ -7,8 +7,9 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 
 from pvc_gitops.controllers.preview_answer import planned, unplanned
+from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.model.preview import Answer, Ask, Outcome
+from pvc_gitops.model.preview import Answer, Ask, Outcome, Told
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.codec import export_from_bytes
 from pvc_gitops.sim.origin import Origin
@@ -22,6 +23,7 @@ class ProposalsPort:
     origin: Origin
     heads: Mapping[str, CommitId]
     process: Process
+    told: list[tuple[str, Told]]  # all that was told, with the forge and the size of its secret
 
     def fetch(
         self, patterns: Sequence[str], *, only_ours: bool, most: int
@@ -49,6 +51,10 @@ class ProposalsPort:
         if isinstance(merged, str):
             return unplanned(ask, Outcome.REFUSED, f"it does not merge: both changed {merged}")
         return planned(ask, export, merged, base_files, commit=None)
+
+    def tell(self, forge: Forge, sealed: bytes, told: Told) -> None:
+        self.process.spend()
+        self.told.append((f"{forge.name} {len(sealed)} bytes", told))
 
     def _merged(self, base: CommitId, head: CommitId) -> Mapping[str, bytes] | str:
         """All files of the merge, or one that both changed."""

@@ -12,17 +12,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pvc_gitops.adapters.age import sops
+from pvc_gitops.adapters.forge import Api
 from pvc_gitops.adapters.git.mirror import HOME
 from pvc_gitops.adapters.proposals import fetch
-from pvc_gitops.errors import RepoError, WorldError
+from pvc_gitops.errors import RepoError, UsageError, WorldError
 from pvc_gitops.model.codec import decode, encode
+from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.model.preview import Answer, Ask
+from pvc_gitops.model.preview import Answer, Ask, Told
 
+TOKEN: Final = "token"  # noqa: S105  a key, not a token
 FETCH_S: Final = 60.0
 FETCH_BYTES_MAX: Final = 64 * 1024 * 1024  # all that is read of one commit may have that
 # Hostile or not, what was proposed and dropped stays among the objects; then all is fetched anew.
@@ -40,13 +44,21 @@ class Proposals:
     """See world.ports.Proposals. Methods may be called from several threads and processes."""
 
     def __init__(
-        self, path: Path, *, mirror: Path, url: str, folder: str, credential: str | None
+        self,
+        path: Path,
+        *,
+        mirror: Path,
+        url: str,
+        folder: str,
+        credential: str | None,
+        key: Callable[[], str | None],
     ) -> None:
         self._path = path
         self._mirror = mirror
         self._url = url
         self._folder = folder
         self._credential = credential
+        self._key = key
 
     def fetch(
         self, patterns: Sequence[str], *, only_ours: bool, most: int
@@ -87,6 +99,31 @@ class Proposals:
             return decode(Answer, json.loads(said))
         except ValueError as err:
             raise _failed(f"its answer does not read: {err}") from err
+
+    def tell(self, forge: Forge, sealed: bytes, told: Told) -> None:
+        api = Api(
+            type=forge.type,
+            address=forge.api,
+            repository=forge.repository,
+            token=self._token(forge, sealed),
+        )
+        if told.number is not None and told.comment:
+            api.comment(told.number, told.comment, told.marker)
+        state = "success" if told.is_good else "failure"
+        api.status(told.commit, state, told.context, told.status)
+
+    def _token(self, forge: Forge, sealed: bytes) -> str:
+        secret = forge.token_secret or ""
+        key = self._key()
+        if key is None:
+            raise WorldError("open", secret, "this node has no cluster key", retryable=False)
+        try:
+            data = sops.read(sealed, key)
+        except (UsageError, ValueError) as err:
+            raise WorldError("open", secret, str(err), retryable=False) from err
+        if len(data) != 1 and TOKEN not in data:
+            raise WorldError("open", secret, f"it holds no {TOKEN}", retryable=False)
+        return (next(iter(data.values())) if len(data) == 1 else data[TOKEN]).strip()
 
 
 def _run(command: Sequence[str], request: str, *, limit_s: float) -> str:

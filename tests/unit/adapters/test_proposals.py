@@ -8,15 +8,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from test_forge_api import TOKEN
+from test_forge_api import Forge as FakeForge
 
 from pvc_gitops.adapters import proposals
+from pvc_gitops.adapters.age import keys, sops
 from pvc_gitops.adapters.git.mirror import Mirror
 from pvc_gitops.adapters.git.tree import read_commit
 from pvc_gitops.adapters.proposals import Proposals
-from pvc_gitops.errors import RepoError
+from pvc_gitops.errors import RepoError, WorldError
 from pvc_gitops.model.export import Export, files_to_text
+from pvc_gitops.model.forge import Forge, ForgeType
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.model.preview import Ask, Outcome
+from pvc_gitops.model.preview import Ask, Outcome, Told
 from pvc_gitops.planner.codec import export_to_bytes, plan_from_bytes
 from pvc_gitops.planner.planner import POLICY
 from pvc_gitops.planner.preview import applied, preview
@@ -26,6 +30,9 @@ EXAMPLE = Path(__file__).parents[3] / "example-cluster-repo"
 ANN = {"GIT_AUTHOR_NAME": "ann", "GIT_AUTHOR_EMAIL": "ann@example.com",
        "GIT_COMMITTER_NAME": "ann", "GIT_COMMITTER_EMAIL": "ann@example.com",
        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}  # fmt: skip
+
+
+KEY = keys.generate()
 
 
 class Server:
@@ -48,6 +55,7 @@ class Server:
             url=str(self.bare),
             folder=".",
             credential=None,
+            key=lambda: KEY.secret,
         )
 
     def run(self, *argv):
@@ -185,3 +193,39 @@ def test_a_mirror_that_grew_too_large_is_begun_anew(server, monkeypatch):
     server.fetch()
     monkeypatch.setattr(proposals, "MIRROR_BYTES_MAX", 1)
     assert server.fetch() == {"refs/heads/review/web9": head}
+
+
+@pytest.fixture
+def forge():
+    server = FakeForge(ForgeType.FORGEJO)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def told(**more):
+    fields = {"number": 14, "commit": "a" * 40, "marker": "<!-- pvc-plan lab -->", "is_good": False,
+              "comment": "<!-- pvc-plan lab -->\nplan", "context": "pvc/plan (lab)",
+              "status": "1 blocked"}  # fmt: skip
+    return Told(**(fields | more))
+
+
+def sealed_for(key):
+    return sops.write("forge-token", "", {"token": TOKEN}, [key.public], now_s=0).encode()
+
+
+def test_a_forge_is_told_with_the_token_that_only_the_cluster_can_open(server, forge):
+    where = Forge(
+        name="origin", type=ForgeType.FORGEJO, repository="infra/prod", api=forge.url, web="",
+        token_secret="forge-token", branches=(), pull_requests=True, from_forks=False, at_once=1,
+    )  # fmt: skip
+    sealed = sealed_for(KEY)
+    server.proposals.tell(where, sealed, told())
+    server.proposals.tell(where, sealed, told(comment="<!-- pvc-plan lab -->\nagain"))
+    assert [each["body"] for each in forge.comments] == ["<!-- pvc-plan lab -->\nagain"]
+    assert forge.statuses[0][1]["state"] == "failure"
+    server.proposals.tell(where, sealed, told(number=None, is_good=True))
+    assert len(forge.comments) == 1
+    assert forge.statuses[-1][1]["state"] == "success"
+    with pytest.raises(WorldError, match="open forge-token"):
+        server.proposals.tell(where, sealed_for(keys.generate()), told())

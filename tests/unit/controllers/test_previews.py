@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pvc_gitops.adapters.age import keys, sops
 from pvc_gitops.cli.simulate import files_of
 from pvc_gitops.controllers import previews, slices
 from pvc_gitops.controllers.decisions import inputs_of
@@ -65,7 +66,7 @@ class Running(SimCluster):
 
     def previews(self):
         kept = read_all(self.store(), paths.PREVIEWS, Preview).values()
-        return {each.ref.removeprefix("refs/heads/"): each for each in kept}
+        return {each.ref.removeprefix("refs/heads/").removeprefix("refs/"): each for each in kept}
 
     def merge(self, files):
         tip = self.origin.push(files, "merge")
@@ -201,3 +202,23 @@ def test_a_ref_is_found_by_any_name_of_it(cluster):
     for name in ("review/web9", "heads/review/web9", "refs/heads/review/web9"):
         assert previews.find(world, name) is not None
     assert previews.find(world, "review/none") is None
+
+
+def test_a_forge_is_told_once_of_each_preview():
+    forge = FORGE.replace(
+        b"type: git", b"type: github\n  repository: infra/prod\n  token: {secret: forge-token}"
+    )
+    key = keys.generate().public
+    sealed = sops.write("forge-token", "", {"token": "x"}, [key], now_s=0).encode()
+    more = {"policies/forge/origin.yaml": forge, "secrets/forge-token.yaml": sealed}
+    cluster = Running({**BASE, **more})
+    head = cluster.propose("ignored", with_guest(files_now(cluster), "web9"))
+    cluster.proposals["refs/pull/14/head"] = head
+    cluster.settle()
+    ((forge_told, told),) = cluster.told
+    assert forge_told == f"origin {len(sealed)} bytes"
+    assert (told.number, told.commit, told.is_good) == (14, head, True)
+    assert told.comment.startswith(told.marker)
+    assert told.context == "pvc/plan (lab)"
+    assert told.status.startswith("+1 ~0 -0")
+    assert cluster.previews()["pull/14/head"].told == ""
