@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
-from pvc_gitops.model.preview import Answer, Ask
+from pvc_gitops.model.preview import Answer, Ask, Told
 from pvc_gitops.model.source import Source
 from pvc_gitops.model.spec import Bmc
 from pvc_gitops.model.trust import Signature, SignerKey
@@ -524,6 +525,11 @@ class Proposals(Protocol):
     def plan(self, ask: Ask, inputs: bytes) -> Answer:
         """Plan one as if it were merged. `inputs`: an export. Raises WorldError: over a limit of time or
         memory, or it crashed."""
+        ...
+
+    def tell(self, forge: Forge, sealed: bytes, told: Told) -> None:
+        """Make the proposal's comment and its head's status say this, with the token of a Secret document
+        that has one value, or one named `token`. Raises WorldError."""
         ...
 
 
