@@ -158,6 +158,7 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
             url=config.source.url,
             folder=config.source.path,
             credential=_credential(config),
+            key=_cluster_key,
         ),
         jobs=ThreadJobs(wake.changed),
         journal=system.LineJournal(),
