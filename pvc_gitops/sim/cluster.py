@@ -13,6 +13,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import CommitId, NodeName, address, derived_uuid
 from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.model.preview import Told
 from pvc_gitops.model.records import Accepted, PlacementRecord
 from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
 from pvc_gitops.sim.ceph import Ceph, CephPort
@@ -126,6 +127,7 @@ class SimCluster:
         self.tree = Tree()
         self.origin = Origin()
         self.proposals: dict[str, CommitId] = {}  # branches beside the tracked one, by ref
+        self.told: list[tuple[str, Told]] = []  # what forges were told of them
         self.events: list[dict[str, Any]] = []
         self.spec = load(files, commit=self.origin.push(files, subject))
         self.ceph = Ceph(
@@ -253,7 +255,7 @@ class SimCluster:
             repo=RepoPort(
                 self.origin, node.mirror, process, lambda: node.is_up and node.has_network
             ),
-            proposals=ProposalsPort(self.origin, self.proposals, process),
+            proposals=ProposalsPort(self.origin, self.proposals, process, self.told),
             jobs=process.jobs,
             journal=SimJournal(self.record, name),
             notes=NotesPort(node.notes, process),
