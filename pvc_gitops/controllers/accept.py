@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pvc_gitops.controllers import ledger, origin, quarantine
-from pvc_gitops.controllers.intents import Wish, drafted, refused_words
+from pvc_gitops.controllers.intents import Wish, authority, drafted, refused_words
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put, read, read_all
 from pvc_gitops.errors import RepoError
 from pvc_gitops.model import paths
 from pvc_gitops.model.control import Quarantine
-from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.intents import IntentKind
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.records import Accepted, Applied, Formation, SourceSeen
 from pvc_gitops.model.spec import Node, NodeRole
 from pvc_gitops.model.trailers import APPROVE, RELEASE, trailer
+from pvc_gitops.model.trust import PLAYER
 from pvc_gitops.world.ports import CommitInfo, Leadership, Op, World
 
 
@@ -62,7 +62,8 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
         commit=head,
         data={"after": "" if accepted is None else accepted.commit},
     )
-    ops, notes = _words(world, info, record.accepted_at_s)
+    signer = origin.signer_of(head, seen)
+    ops, notes = _words(world, info, signer, record.accepted_at_s)
     more, said = origin.accepting(store, head, seen, override, record.accepted_at_s)
     ops, notes = (*ops, *more), (*notes, *said)
     told = ledger.appending(store, [note, *notes], record.accepted_at_s)
@@ -70,21 +71,25 @@ def accept(world: World, formation: Formation, lead: Leadership) -> None:
     world.journal.event("accepted", commit=head, subject=info.subject)
 
 
-def _words(world: World, info: CommitInfo, now_s: int) -> tuple[tuple[Op, ...], tuple[Note, ...]]:
+def _words(
+    world: World, info: CommitInfo, signer: str, now_s: int
+) -> tuple[tuple[Op, ...], tuple[Note, ...]]:
     """What a commit says besides its content: that a plan is approved, that another commit is out of
-    quarantine. Only where commits are signed does anybody know who says it."""
-    if _signers(world) == "none":
+    quarantine. It counts if the operator who signed it may say so; where nobody has to sign, nobody
+    knows who says it."""
+    if not signer:
         return (), ()
-    released = _released(world, info)
+    allowed = authority(world, None if signer == PLAYER else signer)
+    released = None if allowed("rollback", "cluster") else _released(world, info, signer)
     if released:
         return released
     effects = trailer(info.message, APPROVE)
-    if not effects or not _is_same_content(world, info):
+    if not effects or not _is_same_content(world, info) or allowed("approve", "cluster"):
         return (), ()
     wish = Wish(
         kind=IntentKind.APPROVE,
         subject=effects[-1],
-        by=info.author,
+        by=signer,
         reason=f"commit {info.commit[:7]}",
         for_s=None,
         data={"commit": info.commit},
@@ -95,7 +100,9 @@ def _words(world: World, info: CommitInfo, now_s: int) -> tuple[tuple[Op, ...], 
     return ops, (note,)
 
 
-def _released(world: World, info: CommitInfo) -> tuple[tuple[Op, ...], tuple[Note, ...]] | None:
+def _released(
+    world: World, info: CommitInfo, signer: str
+) -> tuple[tuple[Op, ...], tuple[Note, ...]] | None:
     found = read(world.store, paths.QUARANTINED, Quarantine)
     named = [name for name in trailer(info.message, RELEASE) if len(name) >= quarantine.PREFIX_MIN]
     if found is None or not named:
@@ -103,7 +110,7 @@ def _released(world: World, info: CommitInfo) -> tuple[tuple[Op, ...], tuple[Not
     mine = [each for each in found.commits if each.commit.startswith(tuple(named))]
     if not mine:
         return None
-    return quarantine.releasing(found, mine, by=info.author, reason=f"commit {info.commit[:7]}")
+    return quarantine.releasing(found, mine, by=signer, reason=f"commit {info.commit[:7]}")
 
 
 def _is_same_content(world: World, info: CommitInfo) -> bool:
@@ -112,14 +119,6 @@ def _is_same_content(world: World, info: CommitInfo) -> bool:
         return bool(info.parents) and world.repo.info(info.parents[0]).tree == info.tree
     except RepoError:
         return False
-
-
-def _signers(world: World) -> str:
-    """`source.signers` as it is in force."""
-    for record in read_all(world.store, paths.OWNED, Applied).values():
-        if record.kind is Kind.CLUSTER:
-            return str(record.spec["source"]["signers"])
-    return "none"
 
 
 def majority_head(heads: Sequence[CommitId | None], coordinators: int) -> CommitId | None:

@@ -90,6 +90,12 @@ def override_of(store: Store, head: CommitId, base: CommitId) -> Override | None
     return found if found is not None and (found.commit, found.base) == (head, base) else None
 
 
+def signer_of(head: CommitId, seen: Mapping[str, SourceSeen]) -> str:
+    """Who answers for it, by all who hold it alike; "" where nobody has to, or they differ."""
+    found = {each.signer for each in seen.values() if each.head == head}
+    return found.pop() if len(found) == 1 else ""
+
+
 def accepting(
     store: Store,
     head: CommitId,

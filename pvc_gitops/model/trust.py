@@ -16,8 +16,9 @@ from typing import Final
 from pvc_gitops.model.values import dataclass
 
 FORGE: Final = "the forge"  # no operator can have this name
-# What plays commits without keys: the simulator's. No operator can have this name either.
-PLAYER: Final = ""
+# Who commits without keys: whoever plays the simulator, as root of a node would. Nor can an operator have
+# this name: `spec.checks.people` reserves it.
+PLAYER: Final = "root"
 
 
 class KeyKind(StrEnum):

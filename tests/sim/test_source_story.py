@@ -246,3 +246,37 @@ def test_only_who_may_hands_over_and_adopts(story):
     question = Question(id=1, op="source-submit", args={}, operator="ann")
     (said,) = answer(question, world, lambda: node.agent.memory)
     assert said.code == "bad-arguments"
+
+
+@pytest.mark.parametrize(("mode", "intents"), [("none", 0), ("tip", 1)])
+def test_a_commit_approves_only_where_somebody_signed_it(story, mode, intents):
+    cluster = BASE["cluster.yaml"] + f"  source: {{signers: {mode}}}\n".encode()
+    assert b"source:" not in BASE["cluster.yaml"]
+    files = {**BASE, "cluster.yaml": cluster, "operators/ann.yaml": person("ann", "admin")}
+    story.origin.push(files, "people")
+    story.run(LOOK_S)
+    tip = story.origin.push(files, "approve\n\nPvc-Approve: 48ec4726")
+    story.run(LOOK_S)
+    assert story.accepted() == tip
+    assert {seen.signer for seen in story.seen()} == {"root" if intents else ""}
+    node = story.cluster.nodes["hv1"]
+    store = story.cluster.world_of(node, node.agent).store
+    assert len(store.read_children(paths.INTENTS)) == intents
+
+
+def test_a_commit_says_only_what_its_signer_may(story):
+    from pvc_gitops.controllers import accept
+
+    files = {**BASE, "operators/ann.yaml": person("ann", "admin")}
+    files |= {"operators/bob.yaml": person("bob", "")}
+    story.origin.push(files, "people")
+    story.run(LOOK_S)
+    tip = story.origin.push(files, "approve\n\nPvc-Approve: 48ec4726")
+    story.run(LOOK_S)
+    node = story.cluster.nodes["hv1"]
+    world = story.cluster.world_of(node, node.agent)
+    info = world.repo.info(tip)
+    for signer, counts in (("ann", True), ("bob", False), ("the forge", False), ("", False)):
+        ops, notes = accept._words(world, info, signer, 0)
+        assert (bool(ops), bool(notes)) == (counts, counts), signer
+        assert [note.by for note in notes] == ([signer] if counts else [])
