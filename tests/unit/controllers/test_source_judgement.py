@@ -113,3 +113,77 @@ def test_every_node_polls_at_its_own_moment_and_never_too_late():
 )
 def test_a_majority_of_coordinators_must_hold_a_commit(heads, coordinators, expected):
     assert majority_head(heads, coordinators) == expected
+
+
+# --- while the origin is away ----------------------------------------------------------------------
+
+
+class Away:
+    """A repo whose origin is away, and whose mirror answers with a tip."""
+
+    def __init__(self, port, tip):
+        self._port, self._tip = port, tip
+
+    def __getattr__(self, name):
+        return getattr(self._port, name)
+
+    def fetch(self, source=None):
+        del source
+        self._port.fetch()  # the objects come
+        return Fetched(tip=self._tip, mirror="https://mirror/x.git", error="timed out")
+
+
+def test_a_mirror_may_go_forward(repo):
+    port, origin, base = repo
+    tip = origin.push(BASE, "newer")
+    found = judge(Away(port, tip), Terms(base=base, now_s=0))
+    assert (found.head, found.error) == (tip, "timed out")
+    assert found.via == "from the mirror https://mirror/x.git"
+
+
+def test_a_mirror_that_lags_behind_brings_nothing(repo):
+    port, origin, base = repo
+    newer = origin.push(BASE, "newer")
+    port.fetch()
+    found = judge(Away(port, base), Terms(base=newer, now_s=0))
+    assert (found.tip, found.head, found.problems) == (None, None, ())
+    assert found.error == "timed out"
+    # What is in force already may come from anywhere.
+    assert judge(Away(port, newer), Terms(base=newer, now_s=0)).head == newer
+
+
+def test_a_mirror_with_another_history_is_not_taken(repo):
+    port, origin, base = repo
+    other = origin.push(BASE, "other", is_forced=True)
+    found = judge(Away(port, other), Terms(base=base, now_s=0))
+    assert found.head is None
+    assert found.error == (
+        f"timed out; not taken: {other[:7]} from the mirror https://mirror/x.git, "
+        f"which does not follow {base[:7]}"
+    )
+
+
+def test_an_invalid_commit_of_a_mirror_is_a_problem_too(repo):
+    port, origin, base = repo
+    tip = origin.push({}, "empty")
+    found = judge(Away(port, tip), Terms(base=base, now_s=0))
+    assert found.head is None
+    assert "no documents" in found.problems[0]
+
+
+def test_a_commit_with_too_many_at_once_is_a_problem_of_the_commit(repo, monkeypatch):
+    port, origin, base = repo
+    cluster = BASE["cluster.yaml"] + b"  source: {signers: every}\n"
+    key = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{'B' * 43}"
+    person = (
+        f"apiVersion: pvc/v1\nkind: Operator\nmetadata: {{name: ann}}\nspec: {{keys: ['{key}']}}\n"
+    )
+    files = {**BASE, "cluster.yaml": cluster, "operators/ann.yaml": person.encode()}
+    signed = origin.push(files, "signatures from now on")
+    assert judge(port, Terms(base=base, now_s=0)).head == signed
+    monkeypatch.setattr("pvc_gitops.controllers.trust.COMMITS_MAX", 2)
+    for number in range(3):
+        tip = origin.push(files, f"change {number}")
+    found = judge(port, Terms(base=signed, now_s=0))
+    assert (found.tip, found.head, found.error) == (tip, None, "")
+    assert "brings more than 2 commits" in found.problems[0]
