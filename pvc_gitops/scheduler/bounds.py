@@ -84,7 +84,9 @@ def _volumes(
         # Room that holds not even the smallest is of no use, unless just that room grows.
         smallest = min(unit.memory_mib for unit in asked)
         unused = [smallest - max(0, f) for n, f in board.free_mib.items() if n not in nodes]
-        text = f"{len(asked)} guests need {needed} MiB, {usable} MiB are left where any of them fits"
+        text = (
+            f"{len(asked)} guests need {needed} MiB, {usable} MiB are left where any of them fits"
+        )
         yield Bound.VOLUME, max(1, min([needed - usable, *unused])), text
     vcpus, spare = sum(u.vcpus for u in asked), sum(board.free_vcpus[n] for n in nodes)
     if vcpus > spare:

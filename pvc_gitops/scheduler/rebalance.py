@@ -203,18 +203,29 @@ class _State:
         )
         return first, second
 
-    def gain(self, item: _Item, to: int, slopes: tuple[float, float]) -> float:
-        """At least how much the imbalance falls if it goes there."""
-        total, count = 0.0, len(self.nodes)
-        for size, shares, full, slope in zip(
-            item.sizes, self.shares, self.full, slopes, strict=True
-        ):
-            out, into = size / full[item.at], size / full[to]
-            squares = out * (2 * shares[item.at] - out) - into * (2 * shares[to] + into)
-            mean = sum(shares) / count if out != into else 0.0
-            drift = (into - out) * (2 * mean + (into - out) / count) if out != into else 0.0
-            total += slope * (squares + drift)
-        return total
+    def gains(self, item: _Item, slopes: tuple[float, float]) -> list[float]:
+        """At least how much the imbalance falls if it goes to each node; of its own, nothing."""
+        first = self._falls(0, item, slopes[0])
+        second = self._falls(1, item, slopes[1])
+        return [one + two for one, two in zip(first, second, strict=True)]
+
+    def _falls(self, resource: int, item: _Item, slope: float) -> list[float]:
+        """By how much the sum of squares around the mean falls, times the slope."""
+        shares, full, at = self.shares[resource], self.full[resource], item.at
+        size, count = item.sizes[resource], len(self.nodes)
+        out = size / full[at]
+        base = slope * out * (2 * shares[at] - out)
+        if min(full) == max(full):  # alike: the mean stays where it is
+            slope *= out
+            return [base - slope * (2 * share + out) for share in shares]
+        twice = 2 * sum(shares) / count
+        falls = []
+        for share, whole in zip(shares, full, strict=True):
+            into = size / whole
+            more = into - out
+            squares = into * (2 * share + into) - more * (twice + more / count)
+            falls.append(base - slope * squares)
+        return falls
 
 
 def _deviation(shares: Sequence[float]) -> float:
@@ -277,20 +288,20 @@ def _best_move(state: _State, moves_max: int) -> bool:
     seen: set[tuple[int, tuple[float, float]]] = set()
     for item in state.items:
         is_home = item.at == item.home
+        if is_home and moved >= moves_max:
+            continue
         if is_home and item.is_plain:
             key = (item.at, item.sizes)
             if key in seen:
                 continue
             seen.add(key)
-        if is_home and moved >= moves_max:
-            continue
-        for to in range(len(state.nodes)):
-            if to == item.at:
-                continue
-            cost = state.price * ((to != item.home) - (not is_home))
-            gain = state.gain(item, to, slopes) - cost
-            if gain > (_TINY if best is None else best[0]) and state.may_go(item, to):
+        least = _TINY if best is None else best[0]
+        cost = state.price if is_home else 0.0
+        for to, fall in enumerate(state.gains(item, slopes)):
+            gain = fall - cost if is_home or to != item.home else fall + state.price
+            if gain > least and to != item.at and state.may_go(item, to):
                 best = gain, item, to
+                least = gain
     if best is None:
         return False
     state.go(best[1], best[2])
@@ -298,39 +309,43 @@ def _best_move(state: _State, moves_max: int) -> bool:
 
 
 def _exchange(state: _State) -> bool:
-    """Two that moved exchange where they went, or one returns and another from its home goes."""
+    """Once through all that moved: two exchange where they went, or one returns and another from its
+    home goes. Whether any did."""
     moved = [item for item in state.items if item.at != item.home]
     at_home: dict[int, dict[tuple[float, float], _Item]] = {}
     for item in state.items:
         if item.at == item.home:
             at_home.setdefault(item.at, {}).setdefault(item.sizes, item)
-    before = state.imbalance()
+    slopes, any_did = state.slopes(), False
     for number, item in enumerate(moved):
-        pairs = [(other, other.at, item.at) for other in moved[number + 1 :]]
-        pairs += [(other, item.home, item.at) for other in at_home.get(item.home, {}).values()]
-        for other, goes, comes in pairs:
-            if item.sizes == other.sizes or item.at == other.at:
+        if item.at == item.home:
+            continue  # it returned in this round
+        others = [other for other in moved[number + 1 :] if other.at != other.home]
+        pairs = [(other, other.at) for other in others]
+        pairs += [(other, item.home) for other in at_home.get(item.home, {}).values()]
+        for other, goes in pairs:
+            if item.sizes == other.sizes or item.at == other.at or other.at != goes:
                 continue
-            if _try_both(state, (item, goes), (other, comes), before):
-                return True
-    return False
+            if _try_both(state, item, other, slopes):
+                slopes, any_did = state.slopes(), True
+                break
+    return any_did
 
 
-def _try_both(state: _State, one: tuple[_Item, int], two: tuple[_Item, int], before: float) -> bool:
-    (item, goes), (other, comes) = one, two
+def _try_both(state: _State, item: _Item, other: _Item, slopes: tuple[float, float]) -> bool:
+    """Each goes where the other is, if that helps and both may."""
     was, other_was = item.at, other.at
-    if was == goes or other_was == comes:
+    if not _is_promising(state, item, other, slopes):
         return False
-    if not _is_promising(state, item, goes, other, comes):
-        return False
+    before = state.imbalance()
     take(state.board, other.unit, state.nodes[other_was])
-    is_free = state.may_go(item, goes)
+    is_free = state.may_go(item, other_was)
     put(state.board, other.unit, state.nodes[other_was])
     if not is_free:
         return False
-    state.go(item, goes)
-    if state.may_go(other, comes):
-        state.go(other, comes)
+    state.go(item, other_was)
+    if state.may_go(other, was):
+        state.go(other, was)
         if state.imbalance() < before - _TINY:
             return True
         state.go(other, other_was)
@@ -338,15 +353,13 @@ def _try_both(state: _State, one: tuple[_Item, int], two: tuple[_Item, int], bef
     return False
 
 
-def _is_promising(state: _State, item: _Item, goes: int, other: _Item, comes: int) -> bool:
+def _is_promising(state: _State, item: _Item, other: _Item, slopes: tuple[float, float]) -> bool:
     """Whether the squares fall, by the sizes alone: most pairs are out at once."""
-    slopes = state.slopes()
-    total = 0.0
+    here, there, total = item.at, other.at, 0.0
     for number in (0, 1):
         shares, full = state.shares[number], state.full[number]
-        change: dict[int, float] = {}
-        for each, to in ((item, goes), (other, comes)):
-            change[each.at] = change.get(each.at, 0.0) - each.sizes[number] / full[each.at]
-            change[to] = change.get(to, 0.0) + each.sizes[number] / full[to]
-        total -= slopes[number] * sum(d * (2 * shares[node] + d) for node, d in change.items())
+        more = other.sizes[number] - item.sizes[number]
+        into, out = more / full[here], more / full[there]
+        squares = into * (2 * shares[here] + into) - out * (2 * shares[there] - out)
+        total -= slopes[number] * squares
     return total > _TINY
