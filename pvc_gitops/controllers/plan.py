@@ -234,7 +234,7 @@ def _previewed(world: World, memory: PlannerMemory, look: Look, lead: Leadership
     observed = look.observed
     is_quiet = (
         observed.target is not None
-        and observed.target.commit == observed.inventory.accepted
+        and (observed.target.commit == observed.inventory.accepted or look.withheld is not None)
         and not is_under_way(observed.plan, observed.results)
     )
     return previews.tick(world, lead, memory.previews, observed.inventory, is_quiet=is_quiet)

@@ -31,6 +31,8 @@ PLAN_JOB: Final = "previews.plan"
 EVERY_S: Final = 30.0  # a comment half a minute after the push is soon enough for a review
 KEPT_MAX: Final = 50  # proposals; more open ones than this are not looked at
 STEPS_KEPT: Final = 2000  # of a plan, by name
+# A step that waits for a lost node keeps no review waiting for longer.
+PATIENCE_S: Final = 120.0
 AGAIN_S: Final = 900.0  # after a plan that ended without an answer
 GOOD_CODES: Final = frozenset({0, 2})  # of `pvc plan`: nothing to do, changes
 ASKED_JOB: Final = "previews.asked"
@@ -56,6 +58,7 @@ class PreviewsMemory:
     asked: int | None = None  # version of the last question to look now
     heads: Mapping[str, CommitId] | None = None
     running: Mapping[int, Running] = field(default_factory=dict)  # by slot
+    unquiet_since_s: float | None = None  # something of the plan in force is under way
     failed_at_s: Mapping[str, float] = field(default_factory=dict)  # by ref and head
     fault: str = ""  # said once
 
@@ -84,7 +87,10 @@ def tick(
         return memory
     heads = _open(world, memory.heads, inv)
     _drop(world, lead, known, keep=frozenset(heads))
-    if not is_quiet:
+    since_s = memory.unquiet_since_s
+    since_s = None if is_quiet else now_s if since_s is None else since_s
+    memory = replace(memory, unquiet_since_s=since_s)
+    if since_s is not None and now_s < since_s + PATIENCE_S:
         return memory
     return _begun(world, memory, forge, inv, heads=heads, now_s=now_s)
 

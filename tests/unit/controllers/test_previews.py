@@ -222,3 +222,15 @@ def test_a_forge_is_told_once_of_each_preview():
     assert told.context == "pvc/plan (lab)"
     assert told.status.startswith("+1 ~0 -0")
     assert cluster.previews()["pull/14/head"].told == ""
+
+
+def test_a_lost_node_keeps_no_review_waiting(cluster):
+    """Its steps never end; after a while a proposal is planned all the same."""
+    files = with_guest(files_now(cluster), "web9")
+    owner = list(cluster.nodes)[-1]
+    cluster.power(owner, on=False)
+    changed = files["vms/app1.yaml"].replace(b"memory: 96MiB", b"memory: 100MiB")
+    cluster.origin.push({**files_now(cluster), "vms/app1.yaml": changed}, "while it is away")
+    cluster.propose("review/web9", {**files, "vms/app1.yaml": changed})
+    cluster.settle()
+    assert cluster.previews()["review/web9"].outcome is Outcome.PLANNED
