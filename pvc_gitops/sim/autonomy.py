@@ -21,7 +21,7 @@ def pending(cluster: SimCluster) -> str:
         can_lead = any(
             n.ha is not None and n.ha.is_up and not n.ha.is_paused for n in cluster.reaching()
         )
-        return "nobody leads HA yet" if can_lead else ""
+        return "nobody leads HA yet" if can_lead or cluster.is_electing() else ""
     memory: HaMemory = leader.ha.memory
     now_s = cluster.kernel.now_s - leader.booted_s
     waits = (_of_node(cluster, memory, name, now_s) for name in cluster.nodes)

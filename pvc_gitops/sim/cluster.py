@@ -300,6 +300,10 @@ class SimCluster:
     def has_quorum(self) -> bool:
         return self._has_quorum
 
+    def is_electing(self) -> bool:
+        """Is ZooKeeper silent for a while, because its leader's machine died?"""
+        return self.kernel.now_s < self._silent_until_s
+
     def reaches_store(self, name: NodeName) -> bool:
         node = self.nodes[name]
         return (

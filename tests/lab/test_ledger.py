@@ -17,14 +17,14 @@ def test_the_ledger_is_one_chain_and_tells_what_happened_to_a_guest(cloud: Cloud
     assert told[0]["kind"] == "founded"
     steps = [(entry["plan"], entry["step"]) for entry in told if entry["kind"] == "step"]
     assert len(steps) == len(set(steps)), "a step was told twice"
-    guest = sorted(cloud.running())[0]
+    guest = min(cloud.running())
     story = cloud.pvc("history", f"vm/{guest}")
     assert f"vm.put vm/{guest}: done" in story
     assert f"disk.create vm/{guest}/disk/root: done" in story
 
 
 def test_a_time_and_an_address_are_explained(cloud: Cloud) -> None:
-    guest = sorted(cloud.running())[0]
+    guest = min(cloud.running())
     then = cloud.pvc("history", "--at", "1s")
     assert "commit    " in then
     assert f"vm/{guest} " in then

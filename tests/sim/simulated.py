@@ -76,9 +76,13 @@ def events(one, kind):
     return [event for event in one.cluster.events if event["kind"] == kind]
 
 
-def journal(one):
-    """The events that tell the story, without ids that every change of a format changes."""
-    lines = [line(encode(event)) for event in one.cluster.events if event["kind"] in KINDS]
+def journal(one, kinds=KINDS, after=None):
+    """The events that tell the story, without ids that every change of a format changes; those after
+    the first of a kind, if one is named."""
+    told = one.cluster.events
+    if after is not None:
+        told = told[[event["kind"] for event in told].index(after) + 1 :]
+    lines = [line(encode(event)) for event in told if event["kind"] in kinds]
     text = "\n".join(_named(each) for each in lines)
     vms = [
         f"{name}: {vm['state']} on {vm['node']}, {len(vm['starts'])} starts"

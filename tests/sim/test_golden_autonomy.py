@@ -1,0 +1,43 @@
+"""Fencing and recovery: every directory of tests/golden/autonomy is a claim, as those of tests/golden/sim.
+
+PVC_BLESS=1 rewrites the journals; a missing one fails.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from simulated import BASE, KINDS, journal
+
+from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.play import Player
+
+CASES = Path(__file__).parents[1] / "golden" / "autonomy"
+NAMES = sorted(path.name for path in CASES.iterdir())
+OF_AUTONOMY = frozenset(
+    {"node_revoked", "fence_requested", "fence_trouble", "fence_waits", "death_proven"}
+    | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state"}
+)
+BOOTED = "settled"  # the story begins after the first of them
+
+
+def played(name):
+    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda folder: {})
+    one.play((CASES / name / "script.txt").read_text(), name=f"{name}/script.txt")
+    return one
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scenario(name):
+    one = played(name)
+    text = journal(one, KINDS | OF_AUTONOMY, after=BOOTED)
+    expected = CASES / name / "journal.expect"
+    if os.environ.get("PVC_BLESS") == "1":
+        expected.write_text(text)
+    assert expected.is_file(), f"no expectation: look at the journal, then PVC_BLESS=1\n{text}"
+    assert text == expected.read_text()
+    assert one.result()["violations"] == []
+    running = [name for name, vm in one.result()["vms"].items() if vm["state"] == "running"]
+    assert len(running) == 6, one.result()["vms"]
