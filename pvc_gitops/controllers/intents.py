@@ -69,7 +69,7 @@ _SUBJECTS: Final[Mapping[IntentKind, tuple[Kind | None, ...]]] = {  # None: the 
 }
 _POWERS: Final = ("start", "stop")
 _WORDS: Final[Mapping[IntentKind, tuple[re.Pattern[str], str]]] = {  # subjects that are no objects
-    IntentKind.APPROVE: (re.compile(r"[0-9a-f]{8}"), "effect of a plan"),
+    IntentKind.APPROVE: (re.compile(r"[0-9a-f]{8,64}"), "effect of a plan"),
     IntentKind.RETRY: (re.compile(r"[0-9a-f]{40}"), "commit"),
 }
 
