@@ -1,4 +1,4 @@
-"""Fencing and recovery: every directory of tests/golden/autonomy is a claim, as those of tests/golden/sim.
+"""Fencing and recovery: every directory of tests/golden/autonomy is a claim.
 
 PVC_BLESS=1 rewrites the journals; a missing one fails.
 """
@@ -24,7 +24,7 @@ BOOTED = "settled"  # the story begins after the first of them
 
 
 def played(name):
-    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda folder: {})
+    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda _: {})
     one.play((CASES / name / "script.txt").read_text(), name=f"{name}/script.txt")
     return one
 
