@@ -15,11 +15,11 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
 from pvc_gitops.model.control import Quarantine
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import Address, CommitId, NodeName
-from pvc_gitops.model.intents import CLUSTER, Intent, IntentId, IntentKind
+from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentId, IntentKind, is_answered
 from pvc_gitops.model.ledger import EntryKind
-from pvc_gitops.model.records import Accepted, Applied
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.records import Accepted, Applied, PlacementRecord
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.authority import may_operate
 from pvc_gitops.world.ports import Create, Delete, Leadership, Op, Put, Store, World
 
@@ -140,12 +140,25 @@ def make(world: World, wish: Wish, allowed: Authority, also: Sequence[Op] = ()) 
     refused = _refusal(store, wish) or allowed(*_deed(wish.kind, wish.subject, wish.data))
     if refused is not None:
         return refused
-    intent, ops, note = drafted(store, wish, now_s)
+    intent, ops, note = drafted(store, _with_starts(store, wish), now_s)
     store.commit((*ops, *also, *ledger.appending(store, [note], now_s)))
     world.journal.event(
         "intent", id=intent.id, by=intent.by, reason=intent.reason, expires_at_s=intent.expires_at_s
     )
     return intent
+
+
+def _with_starts(store: Store, wish: Wish) -> Wish:
+    """A restart is over with the next start after it was asked for."""
+    if wish.kind is not IntentKind.RESTART:
+        return wish
+    placement = _placement(store, wish.subject)
+    return replace(wish, data={"starts": str(0 if placement is None else placement.starts)})
+
+
+def _placement(store: Store, subject: str) -> PlacementRecord | None:
+    name = VmName(subject.partition("/")[2])
+    return read(store, paths.placement(name), PlacementRecord)
 
 
 def drafted(store: Store, wish: Wish, now_s: int) -> tuple[Intent, tuple[Op, ...], Note]:
@@ -224,14 +237,25 @@ def tick(world: World, lead: Leadership, warned: frozenset[IntentId]) -> frozens
     store, now_s = world.store, world.clock.now_s()
     intents = read_all(store, paths.INTENTS, Intent).values()
     for intent in intents:
-        if intent.is_over(now_s):
-            ops, note = ending(intent, "its time is over", "planner")
+        why = _why_over(store, intent, now_s)
+        if why:
+            ops, note = ending(intent, why, "planner")
             store.commit((*lead.checks, *ops, *ledger.appending(store, [note], now_s)))
-            world.journal.event("intent_ended", id=intent.id, why="its time is over")
+            world.journal.event("intent_ended", id=intent.id, why=why)
     soon = {intent.id for intent in ending_soon(intents, now_s)}
     for name in sorted(soon - warned):
         world.journal.event("intent_ends_soon", id=name)
     return frozenset(soon)
+
+
+def _why_over(store: Store, intent: Intent, now_s: int) -> str:
+    if intent.is_over(now_s):
+        return "its time is over"
+    if intent.kind is not IntentKind.RESTART:
+        return ""
+    placement = _placement(store, intent.subject)
+    done = placement is not None and is_answered(intent, placement)
+    return "it was started anew" if done else ""
 
 
 def ending_soon(intents: Iterable[Intent], now_s: int) -> tuple[Intent, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NewType
 
+from pvc_gitops.model.records import PlacementRecord
 from pvc_gitops.model.values import dataclass
 
 IntentId = NewType("IntentId", str)
@@ -26,7 +27,8 @@ class IntentKind(StrEnum):
     PLACE = "place"  # vm/NAME: it stays on `data["node"]`
     POWER = "power"  # vm/NAME: `data["power"]` is started or stopped, whatever git says
     RESTART = (
-        "restart"  # vm/NAME: stopped and started once, so that pending changes come into force
+        "restart"  # vm/NAME: stopped and started once, so that pending changes come into force;
+        # `data["starts"]` is how often it had been started when it was asked for
     )
 
 
@@ -49,6 +51,12 @@ class Intent:
         if self.expires_at_s is None or self.kind is IntentKind.DRAIN:
             return False
         return now_s >= self.expires_at_s
+
+
+def is_answered(intent: Intent, placement: PlacementRecord) -> bool:
+    """Has a guest been started since a restart of it was asked for? By the count of its starts, which
+    the asking noted; not by the clock of whoever looks."""
+    return placement.starts > int(intent.data.get("starts", "0"))
 
 
 def standing(

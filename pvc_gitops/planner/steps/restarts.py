@@ -13,10 +13,10 @@ from typing import Final
 
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import VmName
-from pvc_gitops.model.intents import IntentKind
+from pvc_gitops.model.intents import IntentKind, is_answered
 from pvc_gitops.model.inventory import Deviation, GuestState
 from pvc_gitops.model.plan import FieldChange, ItemKind
-from pvc_gitops.model.records import Applied, GuestPhase, Wanted
+from pvc_gitops.model.records import Applied, Wanted
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import RESTARTING, shown
@@ -56,15 +56,10 @@ def is_asked(context: Context, doc: Document) -> str | None:
     """Who wants it restarted and has not got it yet. A start after the asking was the answer, whatever
     brought it about."""
     placement = context.inventory.placements.get(VmName(doc.name))
-    for intent in context.standing(IntentKind.RESTART, doc.address):
-        has_started = (
-            placement is not None
-            and placement.state is GuestPhase.RUNNING
-            and placement.since_s > intent.made_at_s
-        )
-        if not has_started:
-            return intent.by
-    return None
+    if placement is None:
+        return None
+    asked = context.standing(IntentKind.RESTART, doc.address)
+    return next((i.by for i in asked if not is_answered(i, placement)), None)
 
 
 def permission(context: Context, doc: Document) -> Permission:
