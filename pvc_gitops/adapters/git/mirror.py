@@ -24,6 +24,7 @@ from pvc_gitops.errors import RepoError, SpecError, UsageError
 from pvc_gitops.model.ids import CommitId
 from pvc_gitops.model.problem import Problem
 from pvc_gitops.model.source import Source
+from pvc_gitops.model.tree import is_read
 from pvc_gitops.model.trust import Signature, SignerKey
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import CommitInfo, Fetched
@@ -31,6 +32,7 @@ from pvc_gitops.world.ports import CommitInfo, Fetched
 FETCH_S: Final = 60.0  # a first clone over a slow line; a usual one takes 0.1 s
 # All that is read of one commit may have 64 MiB (model.tree); this leaves room for its history.
 BYTES_MAX: Final = 256 * 1024 * 1024
+FILE_BYTES_MAX: Final = 64 * 1024 * 1024  # four times what is read of the largest file
 # Of the process that fetches. 200 MiB of files that do not compress took 484 MiB.
 MEMORY_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
 # An ssh server's key must stand in .ssh/known_hosts below it; formation writes the seed's there.
@@ -206,6 +208,7 @@ class Mirror:
             ) from err
 
     def files(self, commit: CommitId) -> Mapping[str, bytes]:
+        self._refuse_bombs(commit)
         try:
             _, files = read_commit(self._path, commit, folder=self._folder)
         except (pygit2.GitError, KeyError) as err:
@@ -227,6 +230,30 @@ class Mirror:
                 ]
             ) from err
         return files
+
+    def _refuse_bombs(self, commit: CommitId) -> None:
+        """Sizes by git's own program, which reads them without unpacking: to libgit2 a file of gigabytes
+        that lies in kilobytes is one to load. By a fetch none comes, but by hand and from peers."""
+        argv = ("ls-tree", "-r", "-l", "-z", "--full-tree", commit, "--", self._folder)
+        prefix = "" if self._folder in ("", ".") else f"{self._folder.rstrip('/')}/"
+        for row in packs.output(self._path, argv, "read", commit).split(b"\0"):
+            facts, _, name = row.partition(b"\t")
+            size = facts.rpartition(b" ")[2]
+            path = name.decode(errors="replace").removeprefix(prefix)
+            if size.isdigit() and int(size) > FILE_BYTES_MAX and is_read(path):
+                raise SpecError(
+                    [
+                        Problem(
+                            file=path,
+                            line=0,
+                            column=0,
+                            address="",
+                            code="too-large",
+                            message=f"has {int(size)} bytes, {FILE_BYTES_MAX} is the most anywhere",
+                            hint="large files belong on the server that images come from",
+                        )
+                    ]
+                )
 
     def info(self, commit: CommitId) -> CommitInfo:
         found = self._commit(commit)

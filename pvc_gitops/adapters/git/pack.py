@@ -59,6 +59,14 @@ def read(mirror: Path, head: CommitId, pack: bytes | BinaryIO) -> None:
     repository.references.create(REF, pygit2.Oid(hex=head), force=True)
 
 
+def output(mirror: Path, argv: tuple[str, ...], operation: str, target: str) -> bytes:
+    """What one of git's programs prints. Raises RepoError."""
+    with tempfile.TemporaryFile() as printed:
+        _git(mirror, argv, b"", operation, target, stdout=printed)
+        printed.seek(0)
+        return printed.read()
+
+
 def _git(
     mirror: Path,
     argv: tuple[str, ...],

@@ -354,6 +354,37 @@ def test_a_server_that_does_not_prove_who_it_is_is_not_believed():
         callbacks.certificate_check(None, valid=False, host=b"h")
 
 
+def bomb(work, size, path="vms/zero.yaml"):
+    """A commit with a file of zeros, which lies in a thousandth of its size."""
+    block = bytes(2**24)
+    name, packer = hashlib.sha1(b"blob %d\0" % size), zlib.compressobj(1)
+    parts = [packer.compress(b"blob %d\0" % size)]
+    for _ in range(size // len(block)):
+        name.update(block)
+        parts.append(packer.compress(block))
+    oid = name.hexdigest()
+    file = work.clone / ".git/objects" / oid[:2] / oid[2:]
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"".join([*parts, packer.flush()]))
+    work.git("update-index", "--add", "--cacheinfo", f"100644,{oid},{path}")
+    work.git("commit", "-q", "-m", "bomb")
+    return CommitId(work.git("rev-parse", "HEAD"))
+
+
+def test_a_file_that_unpacks_to_a_thousandfold_is_never_unpacked(work):
+    tip = bomb(work, 2**27)
+    mirror = Mirror(work.clone / ".git", url="x", branch="main", folder=".", credential=None)
+    with pytest.raises(SpecError) as caught:
+        mirror.files(tip)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.code) == ("vms/zero.yaml", "too-large")
+    aside = bomb(work, 2**27, "docs/zero")
+    work.git("rm", "-q", "--cached", "vms/zero.yaml")
+    work.git("commit", "-q", "-m", "where nothing is read")
+    assert "vms/web1.yaml" in mirror.files(CommitId(work.git("rev-parse", "HEAD")))
+    assert aside
+
+
 def in_a_child(tmp_path, url, **limits):
     """What the fetch's own process answers."""
     request = {
@@ -368,18 +399,7 @@ def in_a_child(tmp_path, url, **limits):
 
 
 def test_a_file_that_unpacks_to_a_thousandfold_ends_the_fetch_and_nothing_else(work, tmp_path):
-    size, block = 2**29, bytes(2**24)
-    name, packer = hashlib.sha1(b"blob %d\0" % size), zlib.compressobj(1)
-    parts = [packer.compress(b"blob %d\0" % size)]
-    for _ in range(size // len(block)):
-        name.update(block)
-        parts.append(packer.compress(block))
-    oid = name.hexdigest()
-    path = work.clone / ".git/objects" / oid[:2] / oid[2:]
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"".join([*parts, packer.flush()]))
-    work.git("update-index", "--add", "--cacheinfo", f"100644,{oid},docs/zero")
-    work.git("commit", "-q", "-m", "bomb")
+    bomb(work, 2**29, "docs/zero")
     answer = in_a_child(tmp_path, work.clone, memory_bytes_max=400 * 1024**2)
     assert answer == {"error": "something in it unpacks to more than a fetch may have memory for"}
 
