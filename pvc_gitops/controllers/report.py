@@ -26,6 +26,7 @@ from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import DomainFacts, World
 
 REPORT_EVERY_S: Final = 10.0
+LOAD_QUANTUM: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +46,21 @@ def tick(world: World, view: View, memory: ReportMemory, faults: tuple[str, ...]
     _tell_drift(world, before, facts)
     if before is not None:
         facts = replace(
-            facts, report_number=before.report_number, observed_at_s=before.observed_at_s
+            facts,
+            report_number=before.report_number,
+            observed_at_s=before.observed_at_s,
+            load=before.load,  # it only ranks nodes: no reason to write by itself
         )
         if facts == before and view.now_s < memory.sent_at_s + REPORT_EVERY_S:
             return memory
     is_same_life = before is not None and before.incarnation == facts.incarnation
     number = before.report_number + 1 if before is not None and is_same_life else 1
-    facts = replace(facts, report_number=number, observed_at_s=world.clock.now_s())
+    facts = replace(
+        facts,
+        report_number=number,
+        observed_at_s=world.clock.now_s(),
+        load=round(world.hypervisor.load() / LOAD_QUANTUM) * LOAD_QUANTUM,
+    )
     write(world.store, paths.report(world.me.node), facts)
     return ReportMemory(facts=facts, sent_at_s=view.now_s, hardware=hardware)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pvc_gitops.sim.checkers import Checkers
 
 SHUTDOWN_S: Final = 2.0  # a guest powers off
+LOAD_PER_VCPU: Final = 0.25  # simulated guests idle a little
 
 
 @dataclass(slots=True)
@@ -202,6 +203,10 @@ class HypervisorPort:
     def disown(self, name: str) -> None:
         self.process.spend()
         self._get("disown", name).is_ours = False
+
+    def load(self) -> float:
+        running = (each.domain.vcpus for each in self.guests.domains.values())
+        return sum(running) * LOAD_PER_VCPU
 
     def hardware(self) -> Hardware:
         return self.declared

@@ -251,6 +251,10 @@ class Hypervisor(Protocol):
 
     def hardware(self) -> Hardware: ...
 
+    def load(self) -> float:
+        """Runnable tasks of this node, averaged over the last minute."""
+        ...
+
     def faults(self) -> tuple[str, ...]:
         """What limits guests on this node, as sentences: no hardware virtualisation, for example."""
         ...

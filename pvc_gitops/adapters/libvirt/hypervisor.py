@@ -236,6 +236,9 @@ class LibvirtHypervisor:
 
         self._run(operation, name, work)
 
+    def load(self) -> float:
+        return os.getloadavg()[0]
+
     def hardware(self) -> Hardware:
         # Not libvirt's getInfo: it adds up NUMA cells, and some machines give those 6 of 24 GiB (seen).
         pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
