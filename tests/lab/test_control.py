@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from cloud import Cloud, until
 from test_first_light import vm
 
+from pvc_gitops.adapters.client import Client, connect
+from pvc_gitops.model.intents import IntentKind
+
 pytestmark = pytest.mark.lab
+
+QUICK = "  stop_timeout: 10s\n"  # how a guest stops is another test's business
 
 TAKEN_UP_LIMIT_S = 60.0
 STEPS_LIMIT_S = 180.0
 STILL_S = 8.0  # longer than a leader needs to publish what it may
+
+
+@pytest.fixture(autouse=True)
+def nothing_held(cloud: Cloud) -> Iterator[None]:
+    """What one test holds back must not hold back the next one, however it ended."""
+    yield
+    with connected(cloud) as client:
+        for intent in client.intents():
+            client.end_intent(intent.id, reason="end of the test")
+
+
+@contextmanager
+def connected(cloud: Cloud) -> Iterator[Client]:
+    """A connection that is open already: a command that starts may take longer than what it stops."""
+    client = connect(None, cloud.clone)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def taken_up(cloud: Cloud, commit: str) -> None:
@@ -32,7 +57,7 @@ def without(cloud: Cloud, name: str) -> None:
 def test_a_frozen_cluster_takes_up_nothing_and_keeps_what_runs(cloud: Cloud) -> None:
     before = cloud.status()["target"]["plan"]
     assert "freeze-" in cloud.pvc("freeze", "--reason", "a look at the switches", "--for", "1h")
-    cloud.write("vms/late.yaml", vm("late"))
+    cloud.write("vms/late.yaml", vm("late", extra=QUICK))
     commit = cloud.commit_and_push("late: new")
     assert cloud.try_pvc("plan").returncode == 5
     refused = cloud.try_pvc("apply", "--yes")
@@ -62,42 +87,44 @@ def test_a_frozen_cluster_takes_up_nothing_and_keeps_what_runs(cloud: Cloud) -> 
 
 
 def test_a_halt_lets_running_steps_end_and_begins_no_other(cloud: Cloud) -> None:
-    cloud.write("vms/half.yaml", vm("half"))
-    cloud.write("vms/full.yaml", vm("full"))
-    cloud.commit_and_push("half, full: new")
-    followed = cloud.start_pvc("apply", "--yes", "--timeout", "600")
-    until("steps are left", TAKEN_UP_LIMIT_S, lambda: cloud.status()["steps_left"] > 0)
-    cloud.pvc("halt", "--reason", "wait for me")
-    plan = cloud.status()["target"]["plan"]
-    until("nothing is claimed", STEPS_LIMIT_S, lambda: not claims(cloud))
-    left = cloud.status()["steps_left"]
-    assert left > 0
-    end = time.monotonic() + STILL_S
-    while time.monotonic() < end:
-        status = cloud.status()
-        assert (status["steps_left"], status["target"]["plan"]) == (left, plan)
-        assert not claims(cloud)
-    said, _ = followed.communicate(timeout=STEPS_LIMIT_S)
-    assert followed.returncode == 5, said
-    assert "Halted" in said
-    cloud.pvc("halt", "--end")
+    cloud.write("vms/half.yaml", vm("half", extra=QUICK))
+    cloud.write("vms/full.yaml", vm("full", extra=QUICK))
+    commit = cloud.commit_and_push("half, full: new")
+    with connected(cloud) as client:
+        client.look_at_git()
+        until(
+            "steps are left",
+            TAKEN_UP_LIMIT_S,
+            lambda: client.status().running == commit and client.status().steps_left > 0,
+        )
+        client.wish(IntentKind.HALT, "cluster", reason="wait for me")
+        halted = client.status()
+        assert halted.target is not None
+        until("nothing is claimed", STEPS_LIMIT_S, lambda: not client.inventory().claims)
+        left = client.status().steps_left
+        assert left > 0
+        end = time.monotonic() + STILL_S
+        while time.monotonic() < end:
+            status = client.status()
+            assert status.target is not None
+            assert (status.steps_left, status.target.plan) == (left, halted.target.plan)
+            assert not client.inventory().claims
+    refused = cloud.try_pvc("apply", "--yes")
+    assert refused.returncode == 5
+    assert "halted by root" in refused.stderr
+    assert "halted by root" in cloud.pvc("status").partition("\n")[0]
+    assert "wait for me" in cloud.pvc("halt", "--end")
     cloud.pvc("apply", "--yes")
     assert {"half", "full"} <= cloud.running()
     cloud.git("rm", "-q", "vms/half.yaml")
     without(cloud, "full")
 
 
-def claims(cloud: Cloud) -> dict[str, object]:
-    """The steps that are under way, as the store holds them."""
-    found: dict[str, object] = json.loads(cloud.pvc("export", "-"))["inventory"]["claims"]
-    return found
-
-
 def test_manual_mode_waits_for_one_approval_a_plan(cloud: Cloud) -> None:
     cloud.write("cluster.yaml", cloud.read("cluster.yaml").replace("mode: auto", "mode: manual"))
     cloud.commit_and_push("from now on, ask")
     cloud.pvc("apply", "--yes")
-    cloud.write("vms/asked.yaml", vm("asked"))
+    cloud.write("vms/asked.yaml", vm("asked", extra=QUICK))
     cloud.commit_and_push("asked: new")
     waits = cloud.pvc("apply", "--yes", ok=(3,))
     assert "wait for approval" in waits
@@ -124,7 +151,7 @@ def test_manual_mode_waits_for_one_approval_a_plan(cloud: Cloud) -> None:
 def test_a_rollback_stands_until_its_change_is_taken_back(cloud: Cloud) -> None:
     good = cloud.git("rev-parse", "HEAD")
     before = cloud.running()
-    cloud.write("vms/wrong.yaml", vm("wrong"))
+    cloud.write("vms/wrong.yaml", vm("wrong", extra=QUICK))
     bad = cloud.commit_and_push("wrong: new")
     cloud.pvc("apply", "--yes")
     assert "wrong" in cloud.running()
@@ -156,7 +183,7 @@ def test_a_rollback_stands_until_its_change_is_taken_back(cloud: Cloud) -> None:
 def test_a_rollback_makes_git_agree_if_asked_to(cloud: Cloud) -> None:
     good = cloud.git("rev-parse", "HEAD")
     before = cloud.running()
-    cloud.write("vms/wrong.yaml", vm("wrong"))
+    cloud.write("vms/wrong.yaml", vm("wrong", extra=QUICK))
     cloud.commit_and_push("wrong: new")
     cloud.pvc("apply", "--yes")
     cloud.git("config", "user.name", "ann")
