@@ -84,9 +84,18 @@ class Guests:
             nics = tuple(nic for nic in each.domain.nics if nic.name != device)
             each.domain = replace(each.domain, nics=nics)
         else:
+            self.close_disk(name, device)
             disks = tuple(disk for disk in each.domain.disks if disk.name != device)
             each.domain = replace(each.domain, disks=disks)
         self.on_change()
+
+    def close_disk(self, name: str, device: str) -> None:
+        """The guest's process lets go of an image."""
+        each = self.domains[name]
+        for disk in each.domain.disks:
+            if disk.name == device:
+                watchers = self.ceph.watchers.get((disk.pool, disk.image), set())
+                watchers.discard(each.address)
 
     def end_all(self) -> bool:
         """Power cut, or cgroup.kill. Was there any?"""
@@ -172,10 +181,8 @@ class HypervisorPort:
         self._change(name, lambda d: replace(d, disks=_sorted((*d.disks, disk))))
 
     def detach_disk(self, name: str, disk: str) -> None:
-        each = self._get("detach", name)
-        for old in each.domain.disks:
-            if old.name == disk:
-                self.guests.ceph.watchers.get((old.pool, old.image), set()).discard(each.address)
+        self._get("detach", name)
+        self.guests.close_disk(name, disk)
         self._change(name, lambda d: replace(d, disks=tuple(k for k in d.disks if k.name != disk)))
 
     def resize_disk(self, name: str, disk: str, size_mib: int) -> None:
