@@ -13,7 +13,7 @@ pytestmark = pytest.mark.lab
 
 GUEST = "app1"
 FILE = f"vms/{GUEST}.yaml"
-HEALED_S = 40.0
+HEALED_S = 100.0  # what others change in a definition is read again within a minute
 RESTARTED_S = 120.0
 
 
@@ -49,7 +49,7 @@ def waiting(cloud: Cloud) -> list[str]:
 
 def test_disks_and_cards_come_grow_and_go_while_the_guest_runs(cloud: Cloud) -> None:
     cloud.marker(GUEST)  # it has booted: a guest that has not does not let go of a card
-    as_it_was, lives, counted = cloud.read(FILE), starts(cloud), cloud.counter(GUEST)
+    as_it_was, lives = cloud.read(FILE), starts(cloud)
     grown = as_it_was.replace("size: 64MiB", "size: 96MiB").replace(
         "image: tiny-guest}", "image: tiny-guest}\n    - {name: more, pool: vms, size: 32MiB}"
     )
@@ -68,14 +68,15 @@ def test_disks_and_cards_come_grow_and_go_while_the_guest_runs(cloud: Cloud) -> 
     assert cards(cloud) == {"app", "db"}
     assert "ua-disk-more" not in virsh(cloud, "dumpxml", GUEST)
     assert starts(cloud) == lives
-    assert cloud.counter(GUEST) >= counted
+    assert cloud.console(GUEST).count("PVC-GUEST-READY") == 1  # it has not booted again
+    ticks = cloud.console(GUEST).count("PVC-GUEST-TICK")
+    until("it runs on", HEALED_S, lambda: cloud.console(GUEST).count("PVC-GUEST-TICK") > ticks)
     assert "Nothing to do" in cloud.pvc("plan")
 
 
 def test_a_card_that_somebody_unplugs_is_plugged_in_again(cloud: Cloud) -> None:
     assert cards(cloud) == {"app", "db"}
     virsh(cloud, "detach-device-alias", GUEST, "ua-nic-db", "--live")
-    until("it is gone, or back already", HEALED_S, lambda: True)
     until("the journal tells of the healing", HEALED_S, lambda: _healed(cloud))
     until("it is back", HEALED_S, lambda: cards(cloud) == {"app", "db"})
 
@@ -116,9 +117,8 @@ def test_a_reboot_from_inside_brings_what_waits(cloud: Cloud) -> None:
         HEALED_S,
         lambda: "<on_reboot>destroy<" in virsh(cloud, "dumpxml", GUEST),
     )
-    virsh(
-        cloud, "send-key", GUEST, "--codeset", "linux", "KEY_LEFTCTRL", "KEY_LEFTALT", "KEY_DELETE"
-    )
+    # What a guest does that resets its machine: the tiny one has no keyboard to be asked by.
+    virsh(cloud, "qemu-monitor-command", GUEST, "--hmp", "o /b 0xcf9 0x06")
     until("it was started anew", RESTARTED_S, lambda: starts(cloud) == lives + 1)
     cloud.wait_running({path.stem for path in (cloud.clone / "vms").glob("*.yaml")})
     assert memory_kib(cloud) == 96 * 1024
