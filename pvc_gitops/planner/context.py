@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from pvc_gitops.model.document import Document, Kind, Spec
-from pvc_gitops.model.ids import Address, NodeName, VmName, address
+from pvc_gitops.model.ids import Address, NetworkName, NodeName, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind, standing
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
 from pvc_gitops.model.plan import ItemKind, Operation, Permit, PlanPolicy
@@ -116,10 +116,11 @@ class Context:
         )
 
     @cached_property
-    def sriov_networks(self) -> frozenset[str]:
+    def sriov_networks(self) -> frozenset[NetworkName]:
         """Networks whose cards are virtual functions of a node."""
         networks = self.spec.of_kind(Kind.NETWORK)
-        return frozenset(doc.name for doc in networks if doc.spec["type"] == "sriov")
+        names = (doc.name for doc in networks if doc.spec["type"] == "sriov")
+        return frozenset(NetworkName(name) for name in names)
 
     @cached_property
     def _coordinators(self) -> tuple[NodeName, ...]:

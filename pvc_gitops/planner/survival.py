@@ -29,7 +29,8 @@ from pvc_gitops.model.spec import Cluster, Group, Node
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.draft import Draft
-from pvc_gitops.planner.table import Table, filled, guest_of, is_leaving, rule_of
+from pvc_gitops.planner.table import Table, filled, guest_of, is_leaving
+from pvc_gitops.scheduler.asks import rule_of
 from pvc_gitops.scheduler.board import Board, Guest, Host, Rule
 from pvc_gitops.scheduler.capacity import host
 from pvc_gitops.scheduler.evacuate import holds

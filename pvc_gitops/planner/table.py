@@ -8,14 +8,13 @@ from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.ids import GroupName, NodeName, VmName, address
 from pvc_gitops.model.plan import Loss
 from pvc_gitops.model.records import Phase
-from pvc_gitops.model.spec import Group, RunState
+from pvc_gitops.model.spec import Group
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.planner.context import Context
+from pvc_gitops.scheduler.asks import ask_of, rule_of
 from pvc_gitops.scheduler.board import Board, Guest, Host, Rule
-from pvc_gitops.scheduler.capacity import guest_mib, host
+from pvc_gitops.scheduler.capacity import host
 from pvc_gitops.scheduler.evacuate import losses
-
-_SRIOV = "sriov"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,36 +58,11 @@ def declared_rules(context: Context) -> dict[GroupName, Rule]:
     return {group.name: rule_of(group) for group in groups}
 
 
-def rule_of(group: Group) -> Rule:
-    return Rule(
-        name=group.name,
-        is_apart=group.policy == "apart",
-        is_strict=group.is_strict,
-        max_per_node=group.max_per_node,
-    )
-
-
 def guest_of(
     context: Context, name: VmName, spec: Spec, rules: Mapping[GroupName, Rule]
 ) -> Guest | None:
     """What it asks for; None for one that is disabled, which nothing counts."""
-    vm = context.vm(name, spec)
-    if vm.run_state is RunState.DISABLED:
-        return None
-    return Guest(
-        name=name,
-        memory_mib=guest_mib(vm),
-        vcpus=vm.vcpus,
-        nodes=frozenset(vm.placement.nodes),
-        is_strict=vm.placement.is_strict,
-        prefer=dict(vm.placement.prefer),
-        groups=tuple(group for group in vm.placement.groups if group in rules),
-        tier=vm.ha.tier,
-        must_survive=vm.ha.restart and vm.ha.relocate and vm.run_state is not RunState.STOPPED,
-        vfs=sum(nic.network in context.sriov_networks for nic in vm.nics.values()),
-        is_running=vm.run_state is not RunState.STOPPED,
-        strategy=vm.placement.strategy,
-    )
+    return ask_of(context.vm(name, spec), rules, context.sriov_networks)
 
 
 def seated(context: Context, staying: Iterable[VmName]) -> Table:
