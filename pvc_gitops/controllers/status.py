@@ -26,6 +26,7 @@ from pvc_gitops.model.records import (
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner import drift
 from pvc_gitops.planner.planner import PLANNER_VERSION
+from pvc_gitops.planner.trash import due_soon
 from pvc_gitops.world.ports import Store, World
 from pvc_gitops.world.protocol import Status
 
@@ -197,4 +198,20 @@ def _waiting(observed: Observed) -> tuple[tuple[str, str, str], ...]:
     for name, placement in sorted(observed.inventory.placements.items()):
         if placement.state is GuestPhase.FAILED and f"vm/{name}" not in known:
             found.append((f"vm/{name}", placement.why, f"pvc explain vm/{name}"))
+    found += [
+        (of, text, "declare it again to keep it") for of, text in due_soon(observed.inventory)
+    ]
+    found += _old_names(observed.inventory)
     return tuple(found)
+
+
+def _old_names(inv: Inventory) -> Iterator[tuple[str, str, str]]:
+    """Guests that bear another name in libvirt than their own."""
+    for facts in inv.nodes.values():
+        for name, guest in sorted(facts.guests.items()):
+            if guest.bears:
+                yield (
+                    f"vm/{name}",
+                    f"still {guest.bears} in libvirt on {facts.name}, until its next start",
+                    f"pvc vm restart {name}",
+                )

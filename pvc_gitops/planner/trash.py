@@ -12,9 +12,9 @@ from typing import Final
 
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, address
-from pvc_gitops.model.inventory import TrashFacts
+from pvc_gitops.model.inventory import Inventory, TrashFacts
 from pvc_gitops.model.plan import Action, Cause, Change, ItemKind, Operation
-from pvc_gitops.model.records import Applied
+from pvc_gitops.model.records import Applied, Phase
 from pvc_gitops.planner.context import Context, object_of
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps.data import own_disks
@@ -47,6 +47,25 @@ def plan_trash(context: Context, draft: Draft) -> None:
             _drop(context, draft, record)
 
 
+def due_soon(inventory: Inventory) -> tuple[tuple[Address, str], ...]:
+    """What will be purged within a day, or waits to be, by what is observed alone: for whoever shows a
+    cluster. What a record that stands names is not."""
+    if inventory.storage is None:
+        return ()
+    named: dict[tuple[str, str], Applied] = {}
+    for record in inventory.applied.values():
+        named |= {(ref.pool, ref.image): record for ref in record.disks.values()}
+    found: list[tuple[Address, str]] = []
+    for pool, entries in sorted(inventory.storage.trash.items()):
+        for entry in entries:
+            record = named.get((pool, entry.name))
+            of = _by_name(entry.name) if record is None else record.address
+            is_trashed = record is None or record.phase is Phase.TRASHED
+            if of is not None and is_trashed and entry.until_s - inventory.now_s <= TOLD_AHEAD_S:
+                found.append((of, _soon(pool, entry)))
+    return tuple(found)
+
+
 def _entries(context: Context) -> Iterator[tuple[str, TrashFacts]]:
     assert context.inventory.storage is not None
     for pool, entries in sorted(context.inventory.storage.trash.items()):
@@ -59,7 +78,11 @@ def _whose(context: Context, pool: str, entry: TrashFacts) -> Address | None:
     of = context.named.get((pool, entry.name))
     if of is not None:
         return of
-    kind, _, rest = entry.name.partition(".")
+    return _by_name(entry.name)
+
+
+def _by_name(image: str) -> Address | None:
+    kind, _, rest = image.partition(".")
     return address(kind, rest.split(".")[0]) if kind in _OURS and rest else None
 
 

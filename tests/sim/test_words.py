@@ -6,6 +6,7 @@ from simulated import BASE, ON, changed, events, play, starts, states
 
 from pvc_gitops.model.inventory import GuestState, ImageFacts
 from pvc_gitops.sim.hardware import SimDomain
+from pvc_gitops.sim.rest import look_at_status
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment
 
 HEAD = "apiVersion: pvc/v1\nkind: Transitions\nmetadata: {name: transitions}\nspec:\n"
@@ -32,6 +33,12 @@ def domains(one):
     }
 
 
+def waiting(one):
+    """What `pvc status` shows for a person to look at."""
+    status, _ = look_at_status(one.cluster)
+    return [(address, text) for address, text, _ in status.waiting]
+
+
 def record(one, path):
     stamped = one.cluster.tree.records.get(path)
     return None if stamped is None else stamped.value
@@ -52,8 +59,12 @@ def test_a_renamed_guest_runs_on_and_bears_its_new_name_after_a_restart():
     assert new["names"] == ["vm/app2"]
     node = one.cluster.nodes[before["app2"][0]]
     assert record(one, f"/pvc/nodes/{node.name}/report")["guests"]["app9"]["bears"] == "app2"
+    assert ("vm/app9", f"still app2 in libvirt on {node.name}, until its next start") in waiting(
+        one
+    )
     one.play("vm app2 crash\nsettle 300\n")
     assert (one.is_settled, one.result()["violations"]) == (True, [])
+    assert waiting(one) == []
     assert domains(one)["app9"] == before["app2"]
     assert "app2" not in domains(one)
 
@@ -194,6 +205,9 @@ def test_data_is_purged_after_its_time_and_not_before():
     one.play("commit without\nsettle 300\n")
     assert [entry.name.startswith("vm.app2.") for entry in one.cluster.ceph.trash["vms"]] == [True]
     assert record(one, "/pvc/guests/app2")["phase"] == "trashed"
+    ((address, text),) = waiting(one)
+    assert address == "vm/app2"
+    assert "is purged at" in text
     one.play("wait 6600\n")
     assert len(one.cluster.ceph.trash["vms"]) == 1
     one.play("wait 900\nsettle 300\n")
