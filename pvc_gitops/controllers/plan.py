@@ -23,7 +23,7 @@ from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
 from pvc_gitops.controllers.previews import PreviewsMemory
 from pvc_gitops.controllers.publish import publish
 from pvc_gitops.controllers.records import read, version_of
-from pvc_gitops.controllers.retry import Retry, brake, counted, is_under_way, turn
+from pvc_gitops.controllers.retry import Retry, Turn, brake, counted, is_under_way, turn
 from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
@@ -322,7 +322,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     circumstances = circumstances_of(inv)
     memory = _watch_results(world, memory, current)
     words = standing(inv.intents.values(), IntentKind.RETRY, inv.accepted, world.clock.now_s())
-    is_retry, is_given_up, memory = _retries(world, memory, look, now_s, is_wanted=bool(words))
+    what, memory = _retries(world, memory, look, now_s, is_wanted=bool(words))
+    is_retry = what.is_now
     same_wish = target is not None and target.commit == inv.accepted
     is_as_before = same_wish and circumstances == memory.circumstances
     if is_as_before and not is_retry and is_under_way(current, results):
@@ -344,7 +345,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     done = frozenset(r.step for r in results.values() if r.status is StepStatus.DONE)
     is_news = current is None or remaining_differs(new, current, done)
     if not (is_news or is_retry or not same_wish):
-        rest(world, lead, look, new, words, is_given_up=is_given_up)
+        rest(world, lead, look, new, words, is_given_up=what.is_given_up)
         return memory
     wall_s = world.clock.now_s()
     braked = None if words or not same_wish else brake(look.pace, new, wall_s)
@@ -362,7 +363,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         withhold.say(world, lead, look.withheld, held)
         return memory
     used = (*words, *withhold.approvals(inv, new.effect, wall_s))
-    is_wanted = bool(words) or not same_wish
+    is_wanted = bool(words) or what.is_asked or not same_wish
     pace = counted(look.pace, new, wall_s, is_wanted=is_wanted, retry=memory.retry)
     if not same_wish:
         pace = replace(pace, allowed=(new.id,))
@@ -375,8 +376,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
 
 def _retries(
     world: World, memory: PlannerMemory, look: Look, now_s: float, *, is_wanted: bool
-) -> tuple[bool, bool, PlannerMemory]:
-    """Whether to try again now, whether it was given up, and what is remembered of it."""
+) -> tuple[Turn, PlannerMemory]:
+    """Whether to try again now, and what is remembered of it."""
     before = memory.retry
     asked = version_of(world.store.read(paths.ASKED))
     what = turn(
@@ -391,15 +392,15 @@ def _retries(
     retry = what.retry
     memory = replace(memory, retry=retry)
     if retry is None or not what.failed:
-        return False, False, memory
+        return what, memory
     wait_s = retry.at_s - now_s
     if what.is_now:
         world.journal.event("retry", steps=what.failed, times=retry.times, next_in_s=wait_s)
-        return True, False, memory
+        return what, memory
     if (before is None or before.commit != retry.commit) and wait_s != float("inf"):
         world.journal.event("retry_planned", steps=what.failed, in_s=wait_s)
     full_at_s = min(memory.full_at_s, retry.at_s)
-    return False, what.is_given_up, replace(memory, full_at_s=full_at_s)
+    return what, replace(memory, full_at_s=full_at_s)
 
 
 def _essence(inv: Inventory) -> Inventory:

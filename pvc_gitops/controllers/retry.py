@@ -44,6 +44,7 @@ class Turn:
 
     retry: Retry | None
     is_now: bool = False
+    is_asked: bool = False  # by a person: it counts for nobody's patience
     is_given_up: bool = False
     failed: int = 0
 
@@ -85,7 +86,9 @@ def turn(
     is_first = retry is None or retry.commit != commit
     if is_wanted or (retry is not None and not is_first and asked != retry.asked):
         times = 0 if is_wanted else times
-        return Turn(retry=_next(commit, times + 1, asked, now_s), is_now=True, failed=count)
+        return Turn(
+            retry=_next(commit, times + 1, asked, now_s), is_now=True, is_asked=True, failed=count
+        )
     if retry is None or is_first:
         # What cannot succeed without somebody's doing waits for somebody to ask.
         retry = _next(commit, times, asked, now_s)

@@ -104,6 +104,8 @@ def test_a_question_tries_again_once_and_counts_on():
     assert not look(first, asked=4, now_s=1.0).is_now
     again = look(first, asked=5, now_s=1.0)
     assert again.is_now
+    assert again.is_asked
+    assert not look(first, asked=4, now_s=first.at_s).is_asked  # its time had come
     assert again.retry.times == 1
     assert not look(again.retry, asked=5, now_s=2.0).is_now
 
