@@ -167,6 +167,17 @@ def test_what_no_bound_refutes_the_search_does():
     assert found.homeless
 
 
+def test_what_the_search_does_not_end_is_unknown_and_names_who_is_left():
+    # 1800 MiB on six nodes of 300: more than five nodes is not small, and the steps run out.
+    sizes = [74, 60, 104, 128, 131, 75, 85, 95, 110, 137, 88, 88, 134, 84, 99, 90, 83, 135]
+    hosts = [host("lost", 3200), *(host(f"hv{n}", 300) for n in range(6))]
+    on = {"lost": [guest(f"g{n:02}", size) for n, size in enumerate(sizes)]}
+    found = loss(board(hosts, on=on), ("lost",), on)
+    assert (found.verdict, found.bound) == (CapacityVerdict.UNKNOWN, Bound.LIMIT)
+    assert found.homeless
+    assert found.certificate == {}
+
+
 def test_a_certificate_that_still_holds_is_kept():
     hosts = [host("hv1"), host("hv2"), host("hv3")]
     on = {"hv1": [guest("a", 300)]}
