@@ -128,21 +128,23 @@ def _power(context: Context, draft: Draft, applied: Applied, placement: Placemen
     for intent in context.standing(IntentKind.POWER, of)[-1:]:
         _held(draft, of, intent)
         return
+    is_up = facts is not None and facts.state in (GuestState.RUNNING, GuestState.PAUSED)
+    if is_up == (applied.wanted is Wanted.RUNNING):
+        return
     is_ours = any(
         context.is_under_way(f"{operation} {of}")
         for operation in (Operation.VM_PUT, Operation.VM_STOP, Operation.VM_RETIRE)
     )
     if is_ours or placement.state in _ON_ITS_WAY:
         return
-    is_up = facts is not None and facts.state in (GuestState.RUNNING, GuestState.PAUSED)
-    if applied.wanted is Wanted.RUNNING and not is_up:
+    if applied.wanted is Wanted.RUNNING:
         why = f" ({placement.why})" if placement.why else ""
         if placement.state is GuestPhase.RECOVERING:
             _say(draft, By.HA, of, f"does not run: is being recovered{why}")
         else:
             text = f"does not run and should{why}; {placement.owner} keeps starting it"
             _say(draft, By.UNKNOWN, of, text, f"pvc vm log {applied.name}")
-    elif applied.wanted is Wanted.STOPPED and is_up:
+    elif applied.wanted is Wanted.STOPPED:
         _say(draft, By.UNKNOWN, of, f"runs and should not; {placement.owner} shuts it down")
 
 

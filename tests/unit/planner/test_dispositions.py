@@ -27,7 +27,7 @@ from pvc_gitops.spec.source import schemas
 
 HERE = Path(__file__).parents[2] / "schema" / "good" / "everything"
 # What is no object of the cluster, and what others' words decide about, not the planner's table.
-NOT_PLANNED = ("transitions",)
+NOT_PLANNED = ("transitions", "test")
 ODD = {
     (Kind.NETWORK, ("type",)),  # changes with vni or vlan only
     (Kind.NETWORK, ("ipv6", "dhcp")),  # has one word
