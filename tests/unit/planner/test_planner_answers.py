@@ -78,9 +78,7 @@ def test_what_waits_for_a_window_is_on_record_and_counted_at_once():
         Kind.WINDOW, "night", {"allow": ["Sun 02:00-04:00"], "deny": [], "timezone": "UTC"}
     )
     before = spec_of(*BASE, night, vm("mail", reboot_for_changes="window", window="night"))
-    changed = vm(
-        "mail", "128MiB", reboot_for_changes="window", window="night", stop_timeout="60s"
-    )
+    changed = vm("mail", "128MiB", reboot_for_changes="window", window="night", stop_timeout="60s")
     made = replanned(before, spec_of(*BASE, night, changed, commit="2" * 40))
     (waiting,) = [item for item in made.report if item.kind is ItemKind.WAITING]
     assert waiting.code == "restart-pending"
