@@ -87,13 +87,13 @@ def status_text(
     """One screen. `inventory` adds what the nodes' documents say: roles and memory."""
     lines = [_first(state, width, color=color), *_sections(state)]
     lines += ["", *_nodes(state, inventory)]
-    needs = list(_needs(state))
+    needs = list(_needs(state, width))
     if needs:
         lines += ["", f"needs you ({len(needs)})"]
         lines += [" " + line for line in needs[:WAITING_SHOWN_MAX]]
         if len(needs) > WAITING_SHOWN_MAX:
             lines.append(f" and {len(needs) - WAITING_SHOWN_MAX} more: pvc plan")
-    return "\n".join(_cut(line, width) for line in lines)
+    return "\n".join(_cut(line, width) for line in "\n".join(lines).splitlines())
 
 
 def _first(state: Status, width: int, *, color: bool) -> str:
@@ -207,7 +207,7 @@ def _note(state: Status, facts: NodeFacts, common: frozenset[str]) -> str:
     return ", ".join(notes)
 
 
-def _needs(state: Status) -> Iterator[str]:
+def _needs(state: Status, width: int) -> Iterator[str]:
     for problem in state.problems[:3]:
         yield f"git        {problem.strip()}"
     if state.problems:
@@ -215,9 +215,17 @@ def _needs(state: Status) -> Iterator[str]:
     for step, error in sorted(state.steps_failed.items()):
         yield f"{step.partition(' ')[2]:10} {error}"
     for intent in state.intents:
-        yield f"{intent.subject:10} {wishes.shown(intent)}   pvc intent end {intent.id}"
+        shown, command = wishes.shown(intent), f"pvc intent end {intent.id}"
+        yield _need(intent.subject, shown, command, width)
     for address, what, command in state.waiting:
-        yield f"{address:10} {what}   {command}".rstrip()
+        yield _need(address, what, command, width)
+
+
+def _need(address: str, what: str, command: str, width: int) -> str:
+    """Who reads of it must see what to type: on a line of its own where one line is too short."""
+    line = f"{address:10} {what}   {command}".rstrip()
+    is_short = len(line) < width or not command
+    return line if is_short else f"{address:10} {what}\n{'':12}{command}"
 
 
 def _gib(mib: int) -> str:

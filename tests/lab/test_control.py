@@ -130,7 +130,7 @@ def test_manual_mode_waits_for_one_approval_a_plan(cloud: Cloud) -> None:
     assert "wait for approval" in waits
     effect = cloud.status()["withheld"]["effect"]
     assert f"effect {effect}" in waits  # as previewed
-    assert f"pvc approve {effect}" in cloud.pvc("status")
+    assert f"pvc approve {effect}" in [row[2] for row in cloud.status()["waiting"]]
     time.sleep(STILL_S)
     assert "asked" not in cloud.domains()
     assert cloud.try_pvc("approve", "0" * 8).returncode == 4

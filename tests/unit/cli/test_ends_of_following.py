@@ -152,3 +152,13 @@ def test_what_is_no_duration_is_refused_with_an_example(text):
     with pytest.raises(UsageError) as caught:
         seconds(text)
     assert "2h" in caught.value.hint
+
+
+def test_the_command_that_helps_is_seen_however_long_the_sentence_is():
+    from pvc_gitops.cli.show import _need
+
+    short = _need("plan", "1 to create waits", "pvc approve 48ec4726", 80)
+    assert short == "plan       1 to create waits   pvc approve 48ec4726"
+    long = _need("plan", "x" * 70, "pvc approve 48ec4726", 80)
+    assert long.splitlines() == ["plan       " + "x" * 70, " " * 12 + "pvc approve 48ec4726"]
+    assert _need("node/hv1", "x" * 90, "", 80) == "node/hv1   " + "x" * 90
