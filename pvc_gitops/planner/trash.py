@@ -58,9 +58,9 @@ def due_soon(inventory: Inventory) -> tuple[tuple[Address, str], ...]:
     found: list[tuple[Address, str]] = []
     for pool, entries in sorted(inventory.storage.trash.items()):
         for entry in entries:
-            record = named.get((pool, entry.name))
-            of = _by_name(entry.name) if record is None else record.address
-            is_trashed = record is None or record.phase is Phase.TRASHED
+            owner = named.get((pool, entry.name))
+            of = _by_name(entry.name) if owner is None else owner.address
+            is_trashed = owner is None or owner.phase is Phase.TRASHED
             if of is not None and is_trashed and entry.until_s - inventory.now_s <= TOLD_AHEAD_S:
                 found.append((of, _soon(pool, entry)))
     return tuple(found)
