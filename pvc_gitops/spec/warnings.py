@@ -108,7 +108,11 @@ def _advisory(spec: ClusterSpec) -> Iterator[Finding]:
     roles = [role for role in spec.of_kind(Kind.ROLE) if role.spec["commit"]]
     if not roles or mode == "every":
         return
-    binds = "nothing that is committed" if mode == "none" else "only commits that are signed by whom they bind"
+    binds = (
+        "nothing that is committed"
+        if mode == "none"
+        else "only commits that are signed by whom they bind"
+    )
     yield Finding(
         document=roles[0],
         path=("commit",),
