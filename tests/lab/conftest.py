@@ -21,6 +21,7 @@ ORDER = (
     "ledger",
     "preview",
     "refusals",
+    "guards",
     "networks",
     "control",
     "drift",
