@@ -39,7 +39,7 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
     release      {commit, reason}       Quarantined, which it was
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
     source       {}                     SourceState
-    source-submit {head, base, pack}    {seen, accepted}: accepted is null where `seen` says what is wrong;
+    source-submit {head, base, pack}    {seen, accepted}: without accepted, `seen` says what is wrong;
                                         pack: all of `head` that `base` has not, git's format in base64
     source-accept {commit, reason}      {seen, accepted}: the branch's tip, although it is refused
     follow       {commit, timeout_s}    events {plan, step, status, ...} until that commit is applied, a
