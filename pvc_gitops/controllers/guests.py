@@ -401,7 +401,10 @@ def _domain(view: View, guest: Guest, starts: int) -> Domain | str:
     if view.core_mtu_bytes is None:
         return "the cluster's document is not applied yet"
     domain = vm.domain_of(
-        guest.record, networks=view.networks_called, core_mtu_bytes=view.core_mtu_bytes, starts=starts
+        guest.record,
+        networks=view.networks_called,
+        core_mtu_bytes=view.core_mtu_bytes,
+        starts=starts,
     )
     if isinstance(domain, str):
         return domain

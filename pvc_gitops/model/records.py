@@ -72,7 +72,7 @@ class Applied:
     nics: Mapping[str, Lease]  # guests only, by NIC name
     disks: Mapping[str, DiskRef]  # guests by disk name; a volume or image under "data"
     names: tuple[Address, ...] = ()  # addresses that it had before, the oldest first
-    pending_since_s: int | None = None  # a guest runs with less than this says since then, or longer
+    pending_since_s: int | None = None  # since when a guest runs with less than this says
     version: int = 0
 
     @property

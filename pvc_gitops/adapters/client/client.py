@@ -145,7 +145,9 @@ class Client:
     def submit(self, head: CommitId, base: CommitId, pack: bytes) -> SourceOutcome:
         """Hand commits over; answered when they are in force or refused."""
         text = base64.b64encode(pack).decode()
-        return self._decode(SourceOutcome, self._ask("source-submit", head=head, base=base, pack=text))
+        return self._decode(
+            SourceOutcome, self._ask("source-submit", head=head, base=base, pack=text)
+        )
 
     def accept(self, commit: str, reason: str) -> SourceOutcome:
         """Adopt the branch's tip although it is refused."""

@@ -71,7 +71,8 @@ def cluster(*, admission="enforce", max_destroy=None, **scheduling):
                 "max_disrupt": {"reboots": 5, "replaces": 0, "migrations": 50},
             },
             "ha": {
-                "lease": "6s", "fence_delay": "2s", "cold_start": "120s", "admission": admission, "tolerate_nodes": 1,
+                "lease": "6s", "fence_delay": "2s", "cold_start": "120s", "admission": admission,
+                "tolerate_nodes": 1,
             },
             "scheduling": {"strategy": "mem", "reserve_memory": "auto", "vcpu_ratio": 4}
             | scheduling,
