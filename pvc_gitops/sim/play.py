@@ -44,7 +44,12 @@ class Player:
 
     def play(self, text: str, *, name: str = "script") -> None:
         """Play all of a script. Raises ScriptError; nothing has happened then."""
-        commands = parse(text, name=name, nodes=frozenset(self.cluster.nodes))
+        commands = parse(
+            text,
+            name=name,
+            nodes=frozenset(self.cluster.nodes),
+            has_autonomy=self.cluster.has_autonomy,
+        )
         if self.seed:
             offset_s = random.Random(self.seed).random()  # noqa: S311  a scenario, no secret
             self.cluster.kernel.run_until(self.cluster.kernel.now_s + offset_s)

@@ -28,13 +28,16 @@ class ScriptError(UsageError):
     """A script that cannot be played."""
 
 
-def parse(text: str, *, name: str, nodes: frozenset[str]) -> tuple[Command, ...]:
+def parse(
+    text: str, *, name: str, nodes: frozenset[str], has_autonomy: bool = False
+) -> tuple[Command, ...]:
     """All commands of a script, in order.
 
     Args:
         text: the script.
         name: what it is called in messages.
         nodes: the cluster's, since a script that names another one proves nothing.
+        has_autonomy: whether there is anything that fences.
 
     Raises:
         ScriptError: with line, column and what was expected.
@@ -49,7 +52,7 @@ def parse(text: str, *, name: str, nodes: frozenset[str]) -> tuple[Command, ...]
                 command = Command(
                     line=number, column=start + match.start() + 1, words=tuple(part.split())
                 )
-                problem = _problem(command.words, nodes)
+                problem = _problem(command.words, nodes, has_autonomy=has_autonomy)
                 if problem:
                     raise ScriptError(f"{name}:{number}:{command.column}: {problem}")
                 found.append(command)
@@ -57,8 +60,10 @@ def parse(text: str, *, name: str, nodes: frozenset[str]) -> tuple[Command, ...]
     return tuple(found)
 
 
-def _problem(words: tuple[str, ...], nodes: frozenset[str]) -> str:
+def _problem(words: tuple[str, ...], nodes: frozenset[str], *, has_autonomy: bool) -> str:
     verb, args = words[0], words[1:]
+    if verb in _OF_AUTONOMY and not has_autonomy:
+        return f"`{verb}` is not simulated yet: there is no fencing yet"
     if verb in _LATER:
         return f"`{verb}` is not simulated yet: {_LATER[verb]}"
     if verb not in _COMMANDS:
@@ -207,6 +212,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, _Check]]] = MappingProxyType(
         "release": ("release, all that is in quarantine", _alone),
     }
 )
+_OF_AUTONOMY: Final = frozenset({"bmc", "ha"})
 # Of DESIGN section 13, what waits for what it would act on.
 _LATER: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import json
 
+from hypothesis import assume
 from hypothesis import strategies as st
+
+from pvc_gitops.errors import SpecError
+from pvc_gitops.spec.load import load
 
 NODES = ("hv1", "hv2", "hv3")
 NETWORKS = {"app": 1000, "db": 1001, "lab": 1002}
@@ -124,4 +128,17 @@ def repositories(draw):
     for name in guests:
         spec = draw(guest_specs(networks, images, unattached))
         files.append(_file("VirtualMachine", name, spec, "vms"))
-    return dict(files)
+    found = dict(files)
+    assume(not _contradicts_itself(found))
+    return found
+
+
+def _contradicts_itself(files):
+    """Rules of placement that no cluster of these nodes can keep; any other problem is one of ours."""
+    try:
+        load(files, commit=None)
+    except SpecError as error:
+        codes = {problem.code for problem in error.problems}
+        assert codes <= {"group-too-large", "contradicting-groups", "contradicting-nodes"}, codes
+        return True
+    return False

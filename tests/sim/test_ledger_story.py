@@ -116,5 +116,5 @@ def test_a_time_shows_what_stood_then():
     after = moment(found, found[-1].at_s)
     assert before.commit != after.commit
     assert before.steps["vm/app2"].step == "vm.put vm/app2"
-    assert after.steps["vm/app2"].step == "record.drop vm/app2"
+    assert after.steps["vm/app2"].step == "record.keep vm/app2"
     assert archive.is_about(after.steps["vm/app2"], "vm/app2")

@@ -173,7 +173,10 @@ def open_mirror(path: Path) -> Any:  # noqa: ANN401
 
 def _is_torn(mirror: Path, ref: str) -> bool:
     """Whether a power cut left a ref without the objects that it names. libgit2 would take it for the
-    tip, transfer nothing, and the mirror would never be whole again."""
+    tip, transfer nothing, and the mirror would never be whole again. And whether HEAD was left empty,
+    which libgit2 passes over and git itself takes for no repository."""
+    if not (mirror / "HEAD").read_bytes().strip():
+        return True
     try:
         repository = pygit2.Repository(str(mirror))
         known = repository.references.get(ref)

@@ -79,7 +79,7 @@ def test_against_an_inventory_that_has_it_all_there_is_nothing_to_do(repo, tmp_p
 
 
 def test_what_is_blocked_exits_with_three(repo):
-    mail = (repo / "vms/web1.yaml").read_text().replace("web1", "huge").replace("96MiB", "8GiB")
+    mail = (repo / "vms/web1.yaml").read_text().replace("web1", "huge").replace("96MiB", "1300MiB")
     (repo / "vms/huge.yaml").write_text(mail)
     output, code = ask("--repo", repo, "--empty")
     assert code == 3

@@ -126,7 +126,6 @@ def test_files_that_are_no_documents_are_admitted_and_ignored(base):
     extra = {
         "userdata/web.txt": b"\xff",
         "tftp/app/IPXE.efi": b"\0",
-        "trust/keys": b"",
         "scripts/a.py": b"",
     }
     assert (
