@@ -72,7 +72,7 @@ def test_a_preview_equals_what_the_cluster_then_does(previewing: Cloud) -> None:
     cloud.write("vms/web9.yaml", cloud.read("vms/app1.yaml").replace("app1", "web9"))
     db1 = cloud.read("vms/db1.yaml")
     more = re.sub(r"(?m)^  (memory|reboot_for_changes): .*\n", "", db1)
-    more = more.replace("spec:\n", "spec:\n  memory: 128MiB\n  reboot_for_changes: now\n", 1)
+    more = more.replace("spec:\n", "spec:\n  memory: 104MiB\n  reboot_for_changes: now\n", 1)
     cloud.write("vms/db1.yaml", more)
     cloud.git("add", "--all")
     cloud.git("commit", "--quiet", "-m", "web9, and more for db1")
