@@ -33,7 +33,8 @@ def test_a_commit_that_deletes_ten_guests_is_held_back_until_they_are_named(clou
         (cloud.clone / "vms" / f"{name}.yaml").unlink()
     cloud.commit_and_push("clean up")
     said = " ".join(cloud.pvc("apply", "--yes", ok=(3,)).split())
-    assert "10 vms to destroy at once; apply.max_destroy allows 3" in said
+    assert "10 vms to destroy" in said  # at once, or after others on the same day
+    assert "apply.max_destroy allows 3" in said
     assert set(HERD) <= set(cloud.status()["guests"]), "some of them are gone"
     assert cloud.domains() == domains
 
