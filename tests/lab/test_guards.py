@@ -23,9 +23,12 @@ spec:
 
 def test_a_commit_that_deletes_ten_guests_is_held_back_until_they_are_named(cloud: Cloud) -> None:
     domains = cloud.domains()
+    wide = cloud.read("cluster.yaml")
+    assert "vms: 100," in wide
+    cloud.write("cluster.yaml", wide.replace("vms: 100,", "vms: 3,"))
     for name in HERD:
         cloud.write(f"vms/{name}.yaml", GUEST.format(name=name))
-    cloud.commit_and_push("a herd of ten")
+    cloud.commit_and_push("a herd of ten, and a budget of three")
     cloud.pvc("apply", "--yes")
     assert set(HERD) <= set(cloud.status()["guests"])
 
@@ -49,6 +52,7 @@ def test_a_commit_that_deletes_ten_guests_is_held_back_until_they_are_named(clou
     )
     assert cloud.domains() == domains
     cloud.git("rm", "--quiet", "transitions.yaml")
+    cloud.write("cluster.yaml", wide)
     cloud.commit_and_push("done")
     cloud.pvc("apply", "--yes")
     assert "Nothing to do" in cloud.pvc("plan")
