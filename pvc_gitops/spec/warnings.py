@@ -19,7 +19,6 @@ WARNINGS_MAX: Final = 20  # beyond that nobody reads them
 _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
     Kind.CLUSTER: (
         (("routing", "peers"), "no routes are announced to peers"),
-        (("apply", "max_disrupt"), "disruptions are not counted"),
     ),
     Kind.NODE: (
         (("sriov",), "no virtual functions are made"),
