@@ -17,9 +17,7 @@ WARNINGS_MAX: Final = 20  # beyond that nobody reads them
 # than their default. A declared rule that nobody keeps must not look kept. A line goes when the
 # code that reads its field arrives.
 _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
-    Kind.CLUSTER: (
-        (("routing", "peers"), "no routes are announced to peers"),
-    ),
+    Kind.CLUSTER: ((("routing", "peers"), "no routes are announced to peers"),),
     Kind.NODE: (
         (("sriov",), "no virtual functions are made"),
         (("install",), "there is no installer"),
