@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pvc_gitops.adapters.socket import AgentSocket
 from pvc_gitops.adapters.system import notify
@@ -26,10 +26,11 @@ from pvc_node_agent.config import load
 from pvc_node_agent.wiring import Wake, store_of, world_of
 
 AGENT_REST_MAX_S: Final = 0.5
-PLANNER_REST_MAX_S: Final = 1.0
-HA_REST_MAX_S: Final = 1.0
+CANDIDATE_REST_MAX_S: Final = 1.0
 BUSY_REST_MAX_S: Final = 0.1  # while somebody waits at the socket, above all for `follow`
 REST_MIN_S: Final = 0.02  # so that a flood of news costs ticks, and not a core
+
+_Memory = TypeVar("_Memory", PlannerMemory, HaMemory)
 
 
 @dataclass(slots=True)
@@ -100,24 +101,24 @@ def _agent(world: World, wake: Wake, stop: Stop) -> None:
 
 
 def _planner(world: World, wake: Wake, stop: Stop) -> None:
-    before = Round(memory=PlannerMemory(), failures=0, pause_s=0.0)
-    notify("READY=1")
-    while not stop.is_asked:
-        before = play(world, before, plan_controller.tick, lambda memory: memory.due_at_s)
-        _exit_if_hopeless(before)
-        notify("WATCHDOG=1")
-        if wake.rest(max(REST_MIN_S, min(PLANNER_REST_MAX_S, before.pause_s))):
-            before = replace(before, memory=replace(before.memory, is_woken=True))
+    _candidate(world, wake, stop, plan_controller.tick, PlannerMemory())
 
 
 def _ha(world: World, wake: Wake, stop: Stop) -> None:
-    before = Round(memory=HaMemory(), failures=0, pause_s=0.0)
+    _candidate(world, wake, stop, ha_controller.tick, HaMemory())
+
+
+def _candidate(
+    world: World, wake: Wake, stop: Stop, tick: Callable[[World, _Memory], _Memory], empty: _Memory
+) -> None:
+    """A process that stands for election, and acts while it leads."""
+    before = Round(memory=empty, failures=0, pause_s=0.0)
     notify("READY=1")
     while not stop.is_asked:
-        before = play(world, before, ha_controller.tick, lambda memory: memory.due_at_s)
+        before = play(world, before, tick, lambda memory: memory.due_at_s)
         _exit_if_hopeless(before)
         notify("WATCHDOG=1")
-        if wake.rest(max(REST_MIN_S, min(HA_REST_MAX_S, before.pause_s))):
+        if wake.rest(max(REST_MIN_S, min(CANDIDATE_REST_MAX_S, before.pause_s))):
             before = replace(before, memory=replace(before.memory, is_woken=True))
 
 
