@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 PROMPT: Final = "pvc> "
 STARTUP_LIMIT_S: Final = 600
 PUSH_LIMIT_S: Final = 900
-# What nothing of this release does yet, said where it would be missed.
-NO_AUTONOMY: Final = (
-    "Nothing is started on another node yet: a silent node is shown as unknown, and its guests start "
-    "again on it when it is back."
-)
 HELP: Final = """\
   plan                      what a push would change, where and why
   push                      push the folder; the cluster adopts and applies it
@@ -110,7 +105,9 @@ class Session:
         from pvc_gitops.sim.play import Player
 
         self.folder = folder
-        self.player: Player = Player(SimCluster(_files(folder)), lambda _: _files(folder))
+        self.player: Player = Player(
+            SimCluster(_files(folder), has_autonomy=True), lambda _: _files(folder)
+        )
         self._shown = 0
 
     def begin(self) -> list[str]:
@@ -123,7 +120,6 @@ class Session:
         self._shown = len(self.player.cluster.events)
         return [
             f"A simulated cluster: {', '.join(nodes)}; {running} guests run. Time passes only by `wait`.",
-            NO_AUTONOMY,
             f"Its repository: {self.folder}",
             "Try: plan · edit · push · status · power hv2 off · wait 30 · explain vm/web1 · help",
             "",
@@ -173,9 +169,7 @@ class Session:
         if found is None:
             raise UsageError("no coordinator answers", hint="power hv1 on, then wait 90")
         state, inventory = found
-        text = show.status_text(state, inventory, color=wants_color())
-        is_silent = any(facts.state == "unknown" for facts in state.nodes.values())
-        return f"{text}\n\n{NO_AUTONOMY}" if is_silent else text
+        return show.status_text(state, inventory, color=wants_color())
 
     def _push(self) -> list[str]:
         from pvc_gitops.spec.load import load

@@ -75,4 +75,4 @@ def daemons(role: NodeRole) -> tuple[str, ...]:
     units = ("pvc-guard.service", "pvc-node-agent.service", SSHD)
     if role is NodeRole.HYPERVISOR:
         return units
-    return (*units, "pvc-planner.service", "pvc-peers.service")
+    return (*units, "pvc-planner.service", "pvc-ha.service", "pvc-peers.service")

@@ -238,8 +238,9 @@ def test_node_toml_names_the_credential_s_file_and_never_holds_it():
 
 
 def test_planners_run_on_coordinators_only():
-    assert "pvc-planner.service" in node.daemons(NodeRole.COORDINATOR)
-    assert "pvc-planner.service" not in node.daemons(NodeRole.HYPERVISOR)
+    for unit in ("pvc-planner.service", "pvc-ha.service"):
+        assert unit in node.daemons(NodeRole.COORDINATOR)
+        assert unit not in node.daemons(NodeRole.HYPERVISOR)
 
 
 def test_sshd_listens_on_the_upstream_address_with_a_key_that_outlives_the_image():
