@@ -103,7 +103,8 @@ def test_ten_minutes_of_three_nodes_are_played_in_an_instant(tmp_path):
 
 
 def test_try_plays_what_it_is_told():
-    lines = "plan\nstatus\npower hv2 off\nwait 9\nstatus\nwait 30\nstatus\nexplain vm/web1\npush\nfly\nhelp\nquit\n"
+    cut = "power hv2 off\nwait 9\nstatus\nwait 30\nstatus\n"
+    lines = f"plan\nstatus\n{cut}explain vm/web1\npush\nfly\nhelp\nquit\n"
     done = CliRunner().invoke(try_, ["--repo", str(CASES / "base")], input=lines)
     assert done.exit_code == 0, done.output
     assert "6 guests run" in done.output
