@@ -41,280 +41,90 @@ resume a guest only while `lease_until_s` of the same incarnation as in its tran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final, assert_never
 
-# A heartbeat without an answer for this long is also sent over the second connection: h + Z + 1 <= L
-# leaves exactly one second for noticing (DESIGN section 8, timing 1).
-PATIENCE_S: Final = 1.0
+from pvc_guard.beat import beat
+from pvc_guard.life import (
+    After,
+    Guard,
+    Holding,
+    Killing,
+    Lease,
+    Leaving,
+    Left,
+    Life,
+    Opening,
+    Parting,
+    Timing,
+)
+from pvc_guard.saved import Saved, saved, saved_of_json, to_json
+from pvc_guard.words import (
+    Acknowledged,
+    Action,
+    Event,
+    Failed,
+    KillGuests,
+    Opened,
+    OpenIncarnation,
+    PetWatchdog,
+    Revoked,
+    Said,
+    SayLeft,
+    ShutDown,
+    SliceEmpty,
+    SlicePopulated,
+    Tick,
+    Via,
+    WriteHeartbeat,
+)
+
+# All that whoever plays the guard needs.
+__all__ = [
+    "Acknowledged",
+    "Action",
+    "After",
+    "Event",
+    "Failed",
+    "Guard",
+    "Holding",
+    "KillGuests",
+    "Killing",
+    "Lease",
+    "Leaving",
+    "Left",
+    "Life",
+    "OpenIncarnation",
+    "Opened",
+    "Opening",
+    "Parting",
+    "PetWatchdog",
+    "Revoked",
+    "Said",
+    "Saved",
+    "SayLeft",
+    "ShutDown",
+    "SliceEmpty",
+    "SlicePopulated",
+    "Step",
+    "Tick",
+    "Timing",
+    "Via",
+    "WriteHeartbeat",
+    "begin",
+    "saved",
+    "saved_of_json",
+    "step",
+    "to_json",
+]
+
 # How often an open, a kill or a last word is asked for again. A kill takes 50 ms (measured).
 RETRY_S: Final = 1.0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """L and h. A changed lease_s comes into force with the next incarnation, which records it."""
-
-    lease_s: float
-    heartbeat_s: float
-
-
-class Via(StrEnum):
-    """Which of the guard's connections carries a heartbeat."""
-
-    FIRST = "first"  # to this node's own server, or the first of the list
-    SECOND = "second"  # to another server
-
-
-# --- where the guard stands -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A lease of one incarnation, as its guard knows it."""
-
-    incarnation: str
-    lease_s: float
-    acknowledged_s: float  # when the last acknowledged heartbeat was sent
-    counter: int  # of the last heartbeat sent
-    beat_at_s: float  # when the last heartbeat was sent
-    unanswered_since_s: float | None  # the first heartbeat sent after the last acknowledged one
-
-    @property
-    def until_s(self) -> float:
-        return self.acknowledged_s + self.lease_s
-
-
-class After(StrEnum):
-    """What follows when the guests are dead."""
-
-    OPEN = "open"  # a new incarnation
-    LEAVE = "leave"  # the machine goes down
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """The slice is empty, no lease is held; a new incarnation is being asked for."""
-
-    incarnation: str
-    asked_at_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holding:
-    """The lease is valid; guests may run."""
-
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Killing:
-    """No lease; the guests are being killed until the slice is empty."""
-
-    incarnation: str | None  # the one that ended or was never opened, if this guard knows it
-    why: str
-    killed_at_s: float
-    after: After
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaving:
-    """The machine goes down; the lease is kept until the last guest is gone."""
-
-    lease: Lease
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
-    """The slice is empty and the machine goes down; "left" is being said."""
-
-    incarnation: str | None
-    said_at_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """The last word was said, or there was nothing to say it about. The process may end."""
-
-    incarnation: str | None
-
-
-Life = Opening | Holding | Killing | Leaving | Parting | Left
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """Everything the guard remembers."""
-
-    boot_id: str
-    timing: Timing
-    now_s: float  # the latest moment it was told
-    is_slice_empty: bool  # as last looked
-    life: Life
-
-    @property
-    def incarnation(self) -> str | None:
-        """Of which the lease is valid as of `now_s`, else None."""
-        lease = self.lease
-        return None if lease is None else lease.incarnation
-
-    @property
-    def lease(self) -> Lease | None:
-        """The lease as long as it is valid as of `now_s`, else None."""
-        if isinstance(self.life, Holding | Leaving) and self.now_s < self.life.lease.until_s:
-            return self.life.lease
-        return None
-
-
-# --- what happens to it ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """Time passes."""
-
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SliceEmpty:
-    """Just looked: no process of a guest is there."""
-
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicePopulated:
-    """Just looked: guests are there, or it could not be seen that none is."""
-
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """The store has the new incarnation."""
-
-    now_s: float
-    incarnation: str
-    sent_at_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    """The store has a heartbeat. `sent_at_s`: just before it was handed to the connection."""
-
-    now_s: float
-    incarnation: str
-    sent_at_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A write was refused or its outcome is not known; whichever write it was, over which connection."""
-
-    now_s: float
-    via: Via
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revoked:
-    """The store says that this incarnation is revoked, or that another one has taken its place."""
-
-    now_s: float
-    incarnation: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShutDown:
-    """The machine is going down in an orderly way. Not sent when only the guard is restarted."""
-
-    now_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """The store has the last word, or has a record that is not ours."""
-
-    now_s: float
-    incarnation: str
-
-
-Event = (
-    Tick | SliceEmpty | SlicePopulated | Opened | Acknowledged | Failed | Revoked | ShutDown | Said
-)
-
-
-# --- what it does ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenIncarnation:
-    """Write the incarnation record. `lease_s` goes into it."""
-
-    incarnation: str
-    lease_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteHeartbeat:
-    """Write the counter, checking the incarnation."""
-
-    incarnation: str
-    counter: int
-    via: Via
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KillGuests:
-    """Every guest of this node, at once."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PetWatchdog:
-    """The machine may live on for another W seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SayLeft:
-    """The last word of this incarnation: no guests."""
-
-    incarnation: str
-
-
-Action = OpenIncarnation | WriteHeartbeat | KillGuests | PetWatchdog | SayLeft
 Step = tuple[Guard, tuple[Action, ...]]
 
 
 # --- beginning ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """What one guard process leaves to the next of the same boot."""
-
-    boot_id: str
-    incarnation: str
-    lease_s: float
-    acknowledged_s: float
-    counter: int
-
-
-def saved(guard: Guard) -> Saved | None:
-    """What to leave behind now. None where there is no lease to go on with."""
-    lease = guard.lease
-    if lease is None:
-        return None
-    return Saved(
-        boot_id=guard.boot_id,
-        incarnation=lease.incarnation,
-        lease_s=lease.lease_s,
-        acknowledged_s=lease.acknowledged_s,
-        counter=lease.counter,
-    )
 
 
 def begin(
@@ -456,7 +266,7 @@ def _while_holding(guard: Guard, life: Holding, event: Event) -> Step:
             # It can never be renewed, and others wait for its end: waiting longer helps nobody.
             return _kill(guard, event.incarnation, "the incarnation was revoked", After.OPEN)
         case Tick() | Acknowledged() | Failed():
-            lease, actions = _beat(life.lease, guard, event)
+            lease, actions = beat(life.lease, guard, event)
             return replace(guard, life=Holding(lease=lease)), actions
         case Revoked() | SliceEmpty() | SlicePopulated() | Opened() | Said():
             return guard, ()
@@ -471,7 +281,7 @@ def _while_leaving(guard: Guard, life: Leaving, event: Event) -> Step:
         case Revoked() if event.incarnation == life.lease.incarnation:
             return _kill(guard, event.incarnation, "the incarnation was revoked", After.LEAVE)
         case Tick() | Acknowledged() | Failed():
-            lease, actions = _beat(life.lease, guard, event)
+            lease, actions = beat(life.lease, guard, event)
             return replace(guard, life=Leaving(lease=lease)), actions
         case Revoked() | SlicePopulated() | Opened() | ShutDown() | Said():
             return guard, ()
@@ -541,52 +351,6 @@ def _while_left(guard: Guard, life: Left, event: Event) -> Step:
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def _beat(
-    lease: Lease, guard: Guard, event: Tick | Acknowledged | Failed
-) -> tuple[Lease, tuple[Action, ...]]:
-    match event:
-        case Tick():
-            return _next_heartbeat(lease, guard)
-        case Acknowledged():
-            if event.incarnation != lease.incarnation or event.sent_at_s > guard.now_s:
-                return lease, ()
-            return _renewed(lease, event.sent_at_s), ()
-        case Failed():
-            if event.via is Via.SECOND:
-                return lease, ()  # the next beat tries both again
-            return _send(lease, lease.counter + 1, (Via.SECOND,))
-        case other:
-            assert_never(other)
-
-
-def _next_heartbeat(lease: Lease, guard: Guard) -> tuple[Lease, tuple[Action, ...]]:
-    if guard.now_s < lease.beat_at_s + guard.timing.heartbeat_s:
-        return lease, ()
-    since = lease.unanswered_since_s
-    is_late = since is not None and guard.now_s - since >= PATIENCE_S
-    sent = replace(
-        lease,
-        beat_at_s=guard.now_s,
-        unanswered_since_s=guard.now_s if since is None else since,
-    )
-    return _send(sent, lease.counter + 1, (Via.FIRST, Via.SECOND) if is_late else (Via.FIRST,))
-
-
-def _send(lease: Lease, counter: int, ways: tuple[Via, ...]) -> tuple[Lease, tuple[Action, ...]]:
-    writes = tuple(
-        WriteHeartbeat(incarnation=lease.incarnation, counter=counter, via=via) for via in ways
-    )
-    return replace(lease, counter=counter), writes
-
-
-def _renewed(lease: Lease, sent_at_s: float) -> Lease:
-    # Answers may overtake one another on two connections; an older one takes nothing back.
-    acknowledged_s = max(lease.acknowledged_s, sent_at_s)
-    # Heartbeats sent after the acknowledged one are still without an answer.
-    unanswered = lease.beat_at_s if lease.beat_at_s > acknowledged_s else None
-    return replace(lease, acknowledged_s=acknowledged_s, unanswered_since_s=unanswered)
-
-
 def _kill(guard: Guard, incarnation: str | None, why: str, after: After) -> Step:
     life = Killing(incarnation=incarnation, why=why, killed_at_s=guard.now_s, after=after)
     return replace(guard, life=life), (KillGuests(why=why),)
@@ -606,55 +370,3 @@ def _is_due(last_s: float | None, now_s: float) -> bool:
 def _is_fresh(guard: Guard, event: Opened) -> bool:
     """The lease that an opening gives must not be over when its answer is read; asked again then."""
     return event.sent_at_s <= guard.now_s < event.sent_at_s + guard.timing.lease_s
-
-
-# --- as JSON --------------------------------------------------------------------------------------
-
-
-def to_json(guard: Guard) -> dict[str, object]:
-    """The guard's file under /run, read by the next guard process and by this node's agent.
-
-    `lease_until_s` is CLOCK_BOOTTIME, None without a valid lease; `saved` is for the next process.
-    """
-    lease, keep = guard.lease, saved(guard)
-    return {
-        "boot_id": guard.boot_id,
-        "life": type(guard.life).__name__.lower(),
-        "why": guard.life.why if isinstance(guard.life, Killing) else "",
-        "incarnation": None if lease is None else lease.incarnation,
-        "lease_until_s": None if lease is None else lease.until_s,
-        "is_slice_empty": guard.is_slice_empty,
-        "saved": None
-        if keep is None
-        else {
-            "boot_id": keep.boot_id,
-            "incarnation": keep.incarnation,
-            "lease_s": keep.lease_s,
-            "acknowledged_s": keep.acknowledged_s,
-            "counter": keep.counter,
-        },
-    }
-
-
-def saved_of_json(value: Mapping[str, object]) -> Saved | None:
-    """What the process before left. Raises ValueError where it cannot be read whole."""
-    keep = value.get("saved")
-    if keep is None:
-        return None
-    match keep:
-        case {
-            "boot_id": str(boot_id),
-            "incarnation": str(incarnation),
-            "lease_s": int() | float() as lease_s,
-            "acknowledged_s": int() | float() as acknowledged_s,
-            "counter": int(counter),
-        }:
-            return Saved(
-                boot_id=boot_id,
-                incarnation=incarnation,
-                lease_s=float(lease_s),
-                acknowledged_s=float(acknowledged_s),
-                counter=counter,
-            )
-        case _:
-            raise ValueError("the saved lease is not what a guard writes")
