@@ -101,6 +101,7 @@ class GuestPhase(StrEnum):
     WAITING = "waiting"  # no place or not started yet; `why` says
     STARTING = "starting"  # its owner's agent is starting it
     RUNNING = "running"
+    MIGRATING = "migrating"  # it has arrived at its owner, whole and paused, and is to go on there
     STOPPING = "stopping"
     STOPPED = "stopped"
     RECOVERING = (
@@ -110,23 +111,48 @@ class GuestPhase(StrEnum):
     UNKNOWN = "unknown"  # shown by readers while the owner is unknown; never written
 
 
+class Ready(StrEnum):
+    """Whether others may count on a running guest that says when they may."""
+
+    AWAITED = "awaited"
+    READY = "ready"
+    LATE = "late"  # its time is over: others go on without it, and it is still asked
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRecord:
-    """Who owns a guest now. Belongs to the cluster, never to git (D4)."""
+    """Who owns a guest now. Belongs to the cluster, never to git (D4).
+
+    A good run of some minutes empties `restarts` and `tried`; so does an operator's word.
+    """
 
     owner: NodeName
-    incoming: NodeName | None  # the destination while a live migration is under way
+    incoming: NodeName | None  # where it is on its way to; both nodes count as its owner then
     incarnation: str | None  # the owner's node incarnation under which it was last started
     starts: int  # how often it was started: the guest's own incarnation
     state: GuestPhase
     why: str
     since_s: int
+    method: str = ""  # how it goes to `incoming`: live or shutdown
+    moved_for: str = ""  # the intent for which it goes to `incoming`, or came to its owner
+    ready: Ready | None = None  # None: it does not run, or says nothing of it
+    restarts: int = 0  # ends and failed starts at this owner
+    tried: tuple[NodeName, ...] = ()  # owners that gave it up
+    rests: bool = False  # it is not started again by itself; `why` says
     version: int = 0
+
+    @property
+    def is_counted_on(self) -> bool:
+        """May those that wait for it go on?"""
+        return self.state is GuestPhase.RUNNING and self.ready is not Ready.AWAITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Who changes an object now. Outlives its process; released with the step's result."""
+    """Who changes an object now. Outlives its process; released with the step's result.
+
+    The claim of a move is nobody's step: its `plan` is "", and it is released with `incoming`.
+    """
 
     address: Address
     plan: PlanId

@@ -26,6 +26,7 @@ from pvc_gitops.model.ids import (
     Vni,
     VolumeName,
 )
+from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
 from pvc_gitops.model.trust import NO_TRUST, Trust
 from pvc_gitops.model.units import duration_s, size_mib
@@ -386,15 +387,6 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ha:
-    """What happens to a guest when it or its node dies."""
-
-    restart: bool
-    relocate: bool
-    tier: int  # 1 to 5, 1 starts first
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualMachine:
     """A guest as declared."""
 
@@ -410,6 +402,7 @@ class VirtualMachine:
     placement: Placement
     ha: Ha
     migration_method: str  # live, shutdown, none
+    max_downtime_s: float  # the longest pause of a live migration
     reboot_for_changes: str  # never, window, now
     window: str | None  # its MaintenanceWindow; None: the cluster's
     stop_timeout_s: float
@@ -417,7 +410,7 @@ class VirtualMachine:
 
     @classmethod
     def from_spec(cls, name: str, spec: Spec) -> VirtualMachine:
-        placement, ha = spec["placement"], spec["ha"]
+        placement = spec["placement"]
         return cls(
             name=VmName(name),
             run_state=RunState(spec["run_state"]),
@@ -435,8 +428,9 @@ class VirtualMachine:
                 groups=tuple(GroupName(group) for group in placement["groups"]),
                 strategy=Strategy(placement["strategy"]) if "strategy" in placement else None,
             ),
-            ha=Ha(restart=ha["restart"], relocate=ha["relocate"], tier=ha["tier"]),
+            ha=Ha.from_spec(spec["ha"]),
             migration_method=spec["migration"]["method"],
+            max_downtime_s=duration_s(spec["migration"]["max_downtime"]),
             reboot_for_changes=spec["reboot_for_changes"],
             window=spec.get("window"),
             stop_timeout_s=duration_s(spec["stop_timeout"]),

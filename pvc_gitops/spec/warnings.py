@@ -33,8 +33,6 @@ _UNREAD: Final[Mapping[Kind, tuple[tuple[FieldPath, str], ...]]] = {
         (("media",), "no CD drive is attached"),
         (("memory_max",), "memory does not grow at run time"),
         (("console", "vnc"), "there is no graphical console"),
-        (("ha", "depends_on"), "starts are not ordered by it"),
-        (("ha", "ready"), "readiness is not watched"),
     ),
 }
 

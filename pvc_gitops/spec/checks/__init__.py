@@ -17,6 +17,7 @@ from pvc_gitops.spec.checks.guests import guest_findings
 from pvc_gitops.spec.checks.networks import network_findings
 from pvc_gitops.spec.checks.nodes import node_findings
 from pvc_gitops.spec.checks.people import operator_findings, role_findings
+from pvc_gitops.spec.checks.recovery import recovery_findings
 from pvc_gitops.spec.checks.references import reference_findings
 from pvc_gitops.spec.checks.repository import Repository
 from pvc_gitops.spec.checks.storage import storage_findings
@@ -34,6 +35,7 @@ CHECKS: Final[tuple[Callable[[Repository], Iterator[Finding]], ...]] = (
     network_findings,
     storage_findings,
     guest_findings,
+    recovery_findings,
     group_findings,
     window_findings,
     operator_findings,

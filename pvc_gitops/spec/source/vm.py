@@ -115,17 +115,25 @@ _HA: Final = record(
         "relocate": flag("Start it on another node, when its own is proven dead.", default=True),
         "tier": whole("Who goes first: tier 1 starts before tier 2, and so on to 5.", 3,
                       least=1, most=5, default=3),
-        "max_restarts": whole("Restarts in place before it counts as failed.", 3, least=0, most=100,
-                              default=3),
-        "max_relocations": whole("Relocations before it counts as failed.", 3, least=0, most=100,
-                                 default=3),
+        "on_power_off": choice("What follows when it powers itself off. Without it: start.",
+                               {"start": "it is started again, since git wants it running",
+                                "leave": "it stays off until `pvc vm start`, or a change of it"}),
+        "max_restarts": whole("Restarts in place, after crashes and failed starts, before it is given "
+                              "up there. A run of five minutes begins the count anew.", 3, least=0,
+                              most=100, default=3),
+        "max_relocations": whole("How many nodes may give it up and hand it on to another one before "
+                                 "it counts as failed.", 3, least=0, most=100, default=3),
         "depends_on": rows("Guests that must be ready before it starts.",
                            reference(Kind.VM, "One guest.", "db1"), most=50, unique=True),
-        "ready": record("When others may count on it.",
-                        {"tcp": whole("A port of its that must accept connections.", 22, least=1,
+        "ready": record("When others may count on it: all that is said here must hold.",
+                        {"tcp": whole("A port of its that must accept connections. Its node asks: "
+                                      "on a managed network with a gateway.", 22, least=1,
                                       most=65535),
-                         "timeout": duration("How long to wait for it.", "60s", default="60s")},
-                        required=["tcp"]),
+                         "agent": flag("Must the guest agent in it answer?", default=False),
+                         "after": duration("How long it must have been running.", "20s"),
+                         "timeout": duration("How long others wait for it at most.", "60s",
+                                             default="60s")},
+                        optional=True),
     },
 )  # fmt: skip
 
