@@ -46,6 +46,8 @@ from pvc_gitops.world.ports import Domain, DomainFacts, World
 START_ATTEMPTS_MAX: Final = 3
 RETRY_FIRST_S: Final = 2.0
 RETRY_MAX_S: Final = 60.0
+# A guest that is only booting hears no power button: it is pressed again until somebody listens.
+ASK_AGAIN_S: Final = 10.0
 # A guest that ran this long had a good start: its next crash counts as the first again.
 GOOD_RUN_S: Final = 300.0
 
@@ -69,7 +71,8 @@ class GuestMemory:
     failures: int = 0  # starts and crashes without a good run between them
     retry_at_s: float = 0.0
     up_since_s: float | None = None
-    stop_asked_at_s: float | None = None
+    stop_asked_at_s: float | None = None  # for the first time
+    asked_again_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +210,10 @@ def _down(guest: Guest, record: Applied) -> Act:
     timeout_s = VirtualMachine.from_spec(record.name, record.spec).stop_timeout_s
     if guest.now_s >= asked + timeout_s:
         return End(why=f"it did not power off within {timeout_s:.0f} s")
-    return Rest(until_s=asked + timeout_s)
+    last_s = guest.memory.asked_again_at_s or asked
+    if facts.state is GuestState.RUNNING and guest.now_s >= last_s + ASK_AGAIN_S:
+        return AskDown()
+    return Rest(until_s=min(asked + timeout_s, last_s + ASK_AGAIN_S))
 
 
 # --- doing it -------------------------------------------------------------------------------------
@@ -315,7 +321,9 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
             if guest.placement.state is not GuestPhase.STOPPING:
                 note(world, guest, GuestPhase.STOPPING, "")
             world.hypervisor.shutdown(guest.domain)
-            return replace(memory, stop_asked_at_s=guest.now_s)
+            if memory.stop_asked_at_s is not None:
+                return replace(memory, asked_again_at_s=guest.now_s)
+            return replace(memory, stop_asked_at_s=guest.now_s, asked_again_at_s=None)
         case End():
             world.journal.event("guest_destroyed", vm=guest.name, why=act.why)
             world.hypervisor.destroy(guest.domain)

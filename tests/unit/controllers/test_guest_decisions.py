@@ -142,3 +142,16 @@ def test_decide(why, act, kwargs):
 
 def test_back_off_doubles_up_to_a_minute():
     assert [g.backoff_s(n) for n in (1, 2, 3, 6, 20)] == [2.0, 4.0, 8.0, 60.0, 60.0]
+
+
+def test_the_power_button_is_pressed_again_until_the_guest_listens():
+    """One that was only booting heard nothing; the limit counts from the first time."""
+    slow = replace(STOPPED, spec={**SPEC, "stop_timeout": "30s"})
+    first = g.GuestMemory(stop_asked_at_s=100.0)
+    assert decide(slow, state=UP, memory=first, now_s=109.0) == g.Rest(until_s=110.0)
+    assert isinstance(decide(slow, state=UP, memory=first, now_s=110.0), g.AskDown)
+    again = replace(first, asked_again_at_s=110.0)
+    assert decide(slow, state=UP, memory=again, now_s=111.0) == g.Rest(until_s=120.0)
+    assert isinstance(decide(slow, state=UP, memory=again, now_s=130.0), g.End)
+    # One that is powering off was heard, and is only waited for.
+    assert isinstance(decide(slow, state=OFF, memory=first, now_s=115.0), g.Rest)
