@@ -23,7 +23,7 @@ def pending(cluster: SimCluster) -> str:
         )
         return "nobody leads HA yet" if can_lead or cluster.is_electing() else ""
     memory: HaMemory = leader.ha.memory
-    now_s = cluster.kernel.now_s - leader.booted_s
+    now_s = leader.clock.now_s()
     waits = (_of_node(cluster, memory, name, now_s) for name in cluster.nodes)
     return next((text for text in waits if text), "") or _of_lost(cluster)
 

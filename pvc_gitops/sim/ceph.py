@@ -34,6 +34,7 @@ class Ceph:
     blocklist: set[str] = field(default_factory=set)
     bad_urls: set[str] = field(default_factory=set)  # whose checksum does not match
     on_block: Callable[[], None] = lambda: None  # who may write has changed
+    is_up: bool = True  # do monitors and OSDs answer at all?
     next_nonce: int = 1000
     next_trash: int = 1
 
@@ -236,6 +237,7 @@ class CephPort:
     def _write(self, operation: str, target: str) -> None:
         self._reach(operation, target)
         self.process.spend()
+        self._reach(operation, target)  # it may have stood still meanwhile
 
 
 def _host(address: str) -> str:

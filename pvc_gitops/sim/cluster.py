@@ -18,7 +18,10 @@ from pvc_gitops.model.records import Accepted, PlacementRecord
 from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
 from pvc_gitops.sim.ceph import Ceph, CephPort
 from pvc_gitops.sim.checkers import Checkers
+from pvc_gitops.sim.clock import MachineClock
+from pvc_gitops.sim.ensemble import Ensemble, Server
 from pvc_gitops.sim.guard import SimGuard
+from pvc_gitops.sim.hands import Hands
 from pvc_gitops.sim.hardware import (
     ArchivePort,
     Guests,
@@ -32,15 +35,16 @@ from pvc_gitops.sim.hardware import (
 )
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.machines import Bmcs, MachinesPort
+from pvc_gitops.sim.migration import Migrations
 from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.proposals import ProposalsPort
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
+from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.spec.load import load
 from pvc_gitops.world.ports import Identity, Json, Op, Quorum, Stamped, World
 
 BOOT_S: Final = 60.0
-FAILOVER_S: Final = 2.8  # Z: ZooKeeper is silent this long when its leader's host loses power
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
 _FORMATION: Final = 1
 T = TypeVar("T")
@@ -51,13 +55,13 @@ class SimClock:
     """The Clock port of one machine."""
 
     kernel: Kernel
-    boot_s: Callable[[], float]
+    machine: MachineClock
 
     def now_s(self) -> int:
         return STARTED_AT_S + int(self.kernel.now_s)
 
     def monotonic_s(self) -> float:
-        return self.kernel.now_s - self.boot_s()
+        return self.machine.now_s()
 
 
 @dataclass(slots=True)
@@ -77,6 +81,7 @@ class SimNode:
 
     name: NodeName
     declared: Node
+    clock: MachineClock
     guests: Guests
     interfaces: Interfaces
     guard: SimGuard
@@ -91,10 +96,8 @@ class SimNode:
     is_powered: bool = False
     is_up: bool = False  # booted
     is_paused: bool = False
-    has_network: bool = True
     has_store: bool = True
     boots: int = 0
-    booted_s: float = 0.0
     clients: dict[str, Client] = field(default_factory=dict)
     boot_event: Event | None = None
 
@@ -117,7 +120,7 @@ class SimCluster:
         files: Mapping[str, bytes],
         *,
         subject: str = "founding",
-        has_autonomy: bool = False,
+        has_autonomy: bool = True,
     ) -> None:
         """Raises SpecError where the repository is not valid: nothing is founded on it."""
         self.has_autonomy = has_autonomy
@@ -136,15 +139,19 @@ class SimCluster:
             now_s=self._wall_s,
             on_block=self._writers_changed,
         )
-        self._silent_until_s = 0.0
-        self._has_quorum = False  # asked thousands of times, changed a few
-        self._zk_leader: NodeName | None = None
+        self.hands = Hands(ceph=self.ceph)
+        self.wires = Wires(is_answering=self._is_answering)
+        self.ensemble = Ensemble(kernel=self.kernel, wires=self.wires, servers={})
+        self._monitors: frozenset[NodeName] = frozenset()  # those that form a quorum
         self._found(self.spec, subject)
         self.nodes: dict[NodeName, SimNode] = {
             name: self._node(name, node)
             for name, node in sorted(self.spec.nodes.items())
             if not node.is_retired
         }
+        self.ensemble.servers.update(
+            {name: Server() for name, node in self.nodes.items() if node.is_coordinator}
+        )
 
     # --- founding ---
 
@@ -169,6 +176,7 @@ class SimCluster:
 
     def _node(self, name: NodeName, declared: Node) -> SimNode:
         mirror, interfaces, notes = Mirror(), Interfaces(), dict[str, Json]()
+        clock = MachineClock(kernel=self.kernel)
         assert self.spec.commit is not None
         mirror.held.add(self.spec.commit)
         guests = Guests(
@@ -183,8 +191,18 @@ class SimCluster:
             ),
             can_reach_storage=lambda: self.reaches_storage(name),
         )
+        guests.migrations = Migrations(
+            kernel=self.kernel,
+            guests=guests,
+            reach=lambda to: self._libvirt_of(name, NodeName(to)),
+            is_frozen=lambda: self.nodes[name].is_paused,
+            on_phase=lambda guest, to, phase: self.record(
+                "migration", node=name, vm=guest, to=to, phase=phase
+            ),
+        )
         guard = SimGuard(
             kernel=self.kernel,
+            clock=clock,
             tree=self.tree,
             node=name,
             guests=guests,
@@ -195,14 +213,21 @@ class SimCluster:
             on_watchdog=lambda: self.reset(name, "its watchdog was not petted"),
         )
 
-        def boot_s() -> float:
-            return self.nodes[name].booted_s
-
         def on_death(process: Process) -> None:
             client = self.nodes[name].clients.pop(process.name, None)
             if client is not None:
                 client.close()
                 self.kernel.after(SESSION_S, client.expire)
+
+        def on_still(process: Process) -> None:
+            # It does not ping: its session ends like a dead one's.
+            client = self.nodes[name].clients.get(process.name)
+
+            def look() -> None:
+                if client is not None and process.stands_still:
+                    client.expire()
+
+            self.kernel.after(SESSION_S, look)
 
         def process(what: str, tick: Callable[[World, Any], Any], memory: type) -> Process:
             def begin(self_: Process) -> tuple[Callable[[Any], Any], Any]:
@@ -210,13 +235,19 @@ class SimCluster:
                 return (lambda state: tick(world, state)), memory()
 
             return Process(
-                kernel=self.kernel, name=what, begin=begin, on_death=on_death, boot_s=boot_s
+                kernel=self.kernel,
+                name=what,
+                begin=begin,
+                on_death=on_death,
+                clock=clock,
+                on_still=on_still,
             )
 
         is_coordinator = declared.role is NodeRole.COORDINATOR
         return SimNode(
             name=name,
             declared=declared,
+            clock=clock,
             guests=guests,
             interfaces=interfaces,
             guard=guard,
@@ -235,8 +266,9 @@ class SimCluster:
             tree=self.tree,
             process=process,
             can_reach=lambda: self.reaches_store(name),
-            quorum_now=self.quorum,
+            quorum_now=self.ensemble.quorum,
             on_commit=self._on_commit,
+            delay_s=lambda: self.ensemble.delay_s(name),
         )
         node.clients[process.name] = client
         ceph = CephPort(
@@ -245,7 +277,7 @@ class SimCluster:
         hardware = Hardware(cpus=node.declared.cpus, memory_mib=node.declared.memory_mib)
         return World(
             me=Identity(node=name, is_coordinator=node.is_coordinator, boot_id=node.guard.boot_id),
-            clock=SimClock(self.kernel, lambda: node.booted_s),
+            clock=SimClock(self.kernel, node.clock),
             store=client,
             hypervisor=HypervisorPort(node.guests, process, hardware),
             links=LinksPort(node.interfaces, process),
@@ -253,7 +285,10 @@ class SimCluster:
             pools=ceph,
             images=ceph,
             repo=RepoPort(
-                self.origin, node.mirror, process, lambda: node.is_up and node.has_network
+                self.origin,
+                node.mirror,
+                process,
+                lambda: node.is_up and self.wires.has(name, Net.UPSTREAM),
             ),
             proposals=ProposalsPort(self.origin, self.proposals, process, self.told),
             jobs=process.jobs,
@@ -265,12 +300,7 @@ class SimCluster:
                 bmcs=self.bmcs,
                 power=self,
                 process=process,
-                addresses={
-                    a: other.name
-                    for other in self.nodes.values()
-                    for a in other.declared.addresses.values()
-                },
-                can_reach=lambda other: self._answers(name, other),
+                is_answering=lambda address: self._answers(name, address),
             ),
             logins=LoginsPort(node.files, process),
         )
@@ -285,33 +315,20 @@ class SimCluster:
 
     # --- who reaches what ---
 
-    def serving(self) -> list[NodeName]:
-        """Coordinators whose servers can form a quorum."""
-        return [
-            node.name
-            for node in self.nodes.values()
-            if node.is_coordinator and node.is_up and node.has_network and not node.is_paused
-        ]
-
-    def quorum(self) -> Quorum:
-        servers = sum(1 for node in self.nodes.values() if node.is_coordinator)
-        return Quorum(serving=len(self.serving()), servers=servers)
-
     def has_quorum(self) -> bool:
-        return self._has_quorum
+        return self.ensemble.has_quorum()
 
     def is_electing(self) -> bool:
         """Is ZooKeeper silent for a while, because its leader's machine died?"""
-        return self.kernel.now_s < self._silent_until_s
+        return self.ensemble.is_silent()
 
     def reaches_store(self, name: NodeName) -> bool:
         node = self.nodes[name]
         return (
             node.is_up
-            and node.has_network
             and node.has_store
-            and self.kernel.now_s >= self._silent_until_s
             and self.has_quorum()
+            and self.ensemble.server_for(name) is not None
         )
 
     def reaching(self) -> list[SimNode]:
@@ -323,17 +340,43 @@ class SimCluster:
         ]
 
     def reaches_storage(self, name: NodeName) -> bool:
-        # Monitors run on the coordinators: the same majority.
-        node = self.nodes[name]
-        return node.is_up and node.has_network and self.has_quorum()
+        """Does a monitor of the quorum answer it? Monitors run on the coordinators."""
+        return self.ceph.is_up and any(
+            self.wires.talk(name, monitor, Net.STORAGE) for monitor in self._monitors
+        )
 
-    def _answers(self, asker: NodeName, other: NodeName) -> bool:
-        """Does a node answer another one on the core networks?"""
-        ends = (self.nodes[asker], self.nodes[other])
-        return all(node.is_up and node.has_network and not node.is_paused for node in ends)
+    def _monitors_now(self) -> frozenset[NodeName]:
+        all_of = self.ensemble.servers.keys()
+        for leader in all_of:
+            group = frozenset(m for m in all_of if self.wires.talk(leader, m, Net.STORAGE))
+            if 2 * len(group) > len(all_of):
+                return group
+        return frozenset()
+
+    def _is_answering(self, name: NodeName) -> bool:
+        node = self.nodes[name]
+        return node.is_up and not node.is_paused
+
+    def _answers(self, asker: NodeName, address: str) -> bool:
+        """Does whoever has that address on a core network answer?"""
+        return any(
+            self.wires.talk(asker, other.name, Net(net))
+            for other in self.nodes.values()
+            for net, of in other.declared.addresses.items()
+            if of == address
+        )
+
+    def _libvirt_of(self, asker: NodeName, other: NodeName) -> Guests | None:
+        """The guests of another node, if one reaches its libvirt."""
+        is_there = other in self.nodes and self.wires.talk(asker, other, Net.CLUSTER)
+        return self.nodes[other].guests if is_there else None
 
     def _osds(self) -> tuple[int, int]:
-        up = sum(len(n.declared.osds) for n in self.nodes.values() if n.is_up and n.has_network)
+        up = sum(
+            len(n.declared.osds)
+            for n in self.nodes.values()
+            if n.is_up and self.wires.has(n.name, Net.STORAGE)
+        )
         return up, sum(len(n.declared.osds) for n in self.nodes.values())
 
     def _wall_s(self) -> int:
@@ -361,6 +404,10 @@ class SimCluster:
             node.is_powered = False
             self.record("power", node=name, on=False)
 
+    def is_on(self, name: NodeName) -> bool:
+        """As its BMC sees it."""
+        return self.nodes[name].is_powered
+
     def reset(self, name: NodeName, why: str) -> None:
         """Off and on in one go, by the hardware itself."""
         node = self.nodes[name]
@@ -371,32 +418,36 @@ class SimCluster:
     def _cut(self, node: SimNode) -> None:
         if node.boot_event is not None:
             node.boot_event.cancel()
-        was_leader = self._zk_leader == node.name
         node.is_up, node.is_paused = False, False
         for process in node.processes():
             process.die()
         node.guard.die()
         node.guard.boot_id = ""  # its watchdog stops with the power
         node.guests.end_all()
+        node.guests.migrations.lost_power()
+        self.hands.lost(node.name)
         node.interfaces.reboot()
-        self._quorum_changed(lost_leader=was_leader)
+        self.looked_anew()
 
     def _booted(self, node: SimNode) -> None:
         node.boots += 1
-        node.is_up, node.booted_s = True, self.kernel.now_s
+        node.is_up = True
+        node.clock.boot()
         self.record("booted", node=node.name)
-        self._quorum_changed(lost_leader=False)
+        self.looked_anew()
         node.guard.boot(f"{node.name}-boot{node.boots}")
         for process in node.processes():
             process.start()
 
     def network(self, name: NodeName, *, on: bool) -> None:
         """All networks of a node."""
-        node = self.nodes[name]
-        was_leader = self._zk_leader == name
-        node.has_network = on
-        self._expire_later(node)
-        self._quorum_changed(lost_leader=was_leader and not on)
+        self.wires.switch(name, *Net, on=on)
+        self.looked_anew()
+
+    def watchdog(self, name: NodeName, seconds: float | None) -> None:
+        """What its hardware has, from its next boot: it is measured and recorded then."""
+        self.nodes[name].guard.watchdog_s = seconds
+        self.record("watchdog", node=name, seconds=seconds)
 
     def store(self, name: NodeName, mode: str) -> None:
         """ZooKeeper, as this node sees it: on, off, stale, ambiguous."""
@@ -414,7 +465,6 @@ class SimCluster:
     def pause(self, name: NodeName) -> None:
         """The whole host freezes; its guests with it."""
         node = self.nodes[name]
-        was_leader = self._zk_leader == name
         node.is_paused = node.is_up
         for process in node.processes():
             process.pause()
@@ -422,8 +472,7 @@ class SimCluster:
         for guest in node.guests.domains:
             self.checkers.runs(guest, name, now=False)
         self._writers_changed()
-        self._expire_later(node)
-        self._quorum_changed(lost_leader=was_leader)
+        self.looked_anew()
 
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
@@ -435,26 +484,27 @@ class SimCluster:
         node.guard.resume()
         for process in node.processes():
             process.resume()
-        self._quorum_changed(lost_leader=False)
+        self.looked_anew()
 
     def _expire_later(self, node: SimNode) -> None:
-        """Sessions of a node that stays away end."""
+        """Sessions of a node that stays away end: a quorum says so, and one that is new counts anew."""
 
         def look(client: Client) -> None:
-            if not self.reaches_store(node.name) or node.is_paused:
+            if self.is_electing():
+                self.kernel.after(SESSION_S, lambda: look(client))
+            elif self.has_quorum() and not self.reaches_store(node.name):
                 client.expire()
 
         for client in node.clients.values():
             self.kernel.after(SESSION_S, lambda client=client: look(client))  # type: ignore[misc]
 
-    def _quorum_changed(self, *, lost_leader: bool) -> None:
-        serving, quorum = self.serving(), self.quorum()
-        self._has_quorum = 2 * quorum.serving > quorum.servers
-        if self._zk_leader in serving:
-            return
-        self._zk_leader = serving[0] if self.has_quorum() else None
-        if lost_leader:
-            self._silent_until_s = self.kernel.now_s + FAILOVER_S
+    def looked_anew(self) -> None:
+        """Machines, links or servers have changed: who forms a quorum now, and whose sessions end?"""
+        self.ensemble.look()
+        self._monitors = self._monitors_now()
+        for node in self.nodes.values():
+            if not self.reaches_store(node.name):
+                self._expire_later(node)
 
     def _writers_changed(self) -> None:
         """Who may write now: whose vCPUs run, on a host that runs, and whom Ceph lets in."""
@@ -465,6 +515,8 @@ class SimCluster:
                 if is_running and not self.ceph.is_blocked(each.address):
                     for disk in each.domain.disks:
                         writers.setdefault((disk.pool, disk.image), set()).add((guest, node.name))
+        for known, writer in self.hands.writers():
+            writers.setdefault(known, set()).add(writer)
         self.checkers.writers_are(writers)
 
     def _is_dead(self, node: str, incarnation: str) -> bool:

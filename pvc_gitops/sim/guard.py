@@ -12,6 +12,7 @@ from pvc_gitops.model.codec import decode, encode
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.records import IncarnationRecord
 from pvc_gitops.model.values import replace
+from pvc_gitops.sim.clock import MachineClock
 from pvc_gitops.sim.hardware import Guests
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.store import Tree
@@ -31,6 +32,7 @@ class SimGuard:
     """The process. Its saved state lies on the node's /run: it survives the process, not the boot."""
 
     kernel: Kernel
+    clock: MachineClock
     tree: Tree
     node: NodeName
     guests: Guests
@@ -40,22 +42,24 @@ class SimGuard:
     journal: Callable[..., None]
     on_watchdog: Callable[[], None]
     boot_id: str = ""
-    booted_s: float = 0.0
     is_up: bool = False
     is_paused: bool = False
     guard: lease.Guard | None = None
     kept: lease.Saved | None = None
     petted_s: float = 0.0
+    watchdog_s: float | None = WATCHDOG_S  # of its hardware; None: it has none
+    armed_s: float | None = None  # what it had when the machine booted
     _next: Event | None = None
     _opened_version: int = -1
     _was_empty: bool = True
 
     def boot(self, boot_id: str) -> None:
         """The machine has come up; /run is empty."""
-        self.boot_id, self.booted_s, self.kept = boot_id, self.kernel.now_s, None
-        self.petted_s = self.kernel.now_s
+        self.boot_id, self.kept = boot_id, None
+        self.petted_s, self.armed_s = self.kernel.now_s, self.watchdog_s
         self.start()
-        self._watchdog()
+        if self.armed_s is not None:
+            self._watchdog(self.armed_s)
 
     def start(self) -> None:
         if self.is_up:
@@ -142,8 +146,8 @@ class SimGuard:
             started_at_s=self.now_s(),
             lease_s=action.lease_s,
             is_revoked=False,
-            watchdog="simulated",
-            watchdog_s=WATCHDOG_S,
+            watchdog=None if self.armed_s is None else "simulated",
+            watchdog_s=self.armed_s,
             storage_addresses=(self.guests.storage_address,),
             guests_left=True,
         )
@@ -217,24 +221,24 @@ class SimGuard:
     # --- time ---
 
     def _now(self) -> float:
-        return self.kernel.now_s - self.booted_s
+        return self.clock.now_s()
 
     def _schedule(self, delay_s: float) -> None:
         if self._next is not None:
             self._next.cancel()
-        self._next = self.kernel.after(delay_s, self._tick)
+        self._next = self.kernel.after(self.clock.takes_s(delay_s), self._tick)
 
-    def _watchdog(self) -> None:
+    def _watchdog(self, waits_s: float) -> None:
         """The hardware: nobody petted it for W, so the machine resets."""
         boot = self.boot_id
 
         def look() -> None:
             if self.boot_id != boot:
                 return
-            left_s = self.petted_s + WATCHDOG_S - self.kernel.now_s
+            left_s = self.petted_s + waits_s - self.kernel.now_s
             if left_s <= 0:
                 self.on_watchdog()
             else:
                 self.kernel.after(left_s, look)
 
-        self.kernel.after(WATCHDOG_S, look)
+        self.kernel.after(waits_s, look)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -27,6 +27,8 @@ class Power(Protocol):
 
     def switch(self, node: NodeName, *, on: bool) -> None: ...
 
+    def is_on(self, node: NodeName) -> bool: ...
+
 
 @dataclass(slots=True)
 class Bmcs:
@@ -49,12 +51,21 @@ class MachinesPort:
     bmcs: Bmcs
     power: Power
     process: Process
-    addresses: Mapping[str, NodeName]  # on the core networks
-    can_reach: Callable[[NodeName], bool]
+    is_answering: Callable[[str], bool]  # an address on the core networks
 
     def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
         del bmc
         return _guid(node)
+
+    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
+        del node, bmc
+        return ""
+
+    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
+        del bmc
+        self._ask("read the power of", node)
+        is_lying = self.bmcs.mood(node) is Mood.LIE
+        return not is_lying and self.power.is_on(self.bmcs.behind(node))
 
     def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         del bmc
@@ -76,9 +87,7 @@ class MachinesPort:
             self.power.switch(self.bmcs.behind(node), on=True)
 
     def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        return tuple(
-            a for a in addresses if a in self.addresses and self.can_reach(self.addresses[a])
-        )
+        return tuple(address for address in addresses if self.is_answering(address))
 
     def _ask(self, operation: str, node: NodeName) -> None:
         mood = self.bmcs.mood(node)

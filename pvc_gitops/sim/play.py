@@ -19,7 +19,6 @@ from pvc_gitops.sim.desk import wish
 from pvc_gitops.sim.machines import Mood
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.script import SETTLE_MAX_S, Command, ScriptError, parse
-from pvc_gitops.sim.store import SESSION_S
 
 SETTLE_LOOK_S: Final = 0.5
 
@@ -119,6 +118,8 @@ class Player:
                 cluster.resume(node.name)
             case "guard":
                 _drive(node.guard, state, can_start=node.is_up)
+            case "watchdog":
+                cluster.watchdog(node.name, None if state == "none" else float(state))
             case "agent":
                 self._process(node, "agent", args)
             case "planner" | "ha":
@@ -131,12 +132,14 @@ class Player:
         if process is None:
             return
         self.cluster.record(which, node=node.name, act=" ".join(args))
-        if len(args) > 1:
-            process.fuse = int(args[1])
-            return
+        match args:
+            case ["kill", effects]:
+                process.fuse = int(effects)
+                return
+            case ["stall", seconds, *effects]:
+                process.stall = (int(effects[0]) if effects else 0, float(seconds))
+                return
         _drive(process, args[0], can_start=node.is_up)
-        if args[0] == "pause":
-            self._expire_paused(node, process)
 
     def _bmc(self, node: SimNode, args: list[str]) -> None:
         match args:
@@ -145,16 +148,6 @@ class Player:
             case [mood]:
                 self.cluster.bmcs.moods[node.name] = Mood(mood)
         self.cluster.record("bmc", node=node.name, act=" ".join(args))
-
-    def _expire_paused(self, node: SimNode, process: Process) -> None:
-        """A process that stands still does not ping: its session ends like a dead one's."""
-        client = node.clients.get(process.name)
-
-        def look() -> None:
-            if client is not None and process.is_paused:
-                client.expire()
-
-        self.cluster.kernel.after(SESSION_S, look)
 
     def _git(self, args: list[str]) -> None:
         origin = self.cluster.origin
@@ -185,6 +178,16 @@ class Player:
                 for node in self.cluster.nodes.values():
                     if not where or node.name == where[0]:
                         node.guests.failing_starts[name] = int(count)
+            case [name, "open", where]:
+                self._open(name, self.cluster.nodes[NodeName(where)])
+            case [name, "close"]:
+                self.cluster.hands.close(name)
+
+    def _open(self, guest: str, node: SimNode) -> None:
+        record = applied(self.cluster, f"vm/{guest}")
+        if record is not None and self.cluster.reaches_storage(node.name):
+            disks = tuple((disk.pool, disk.image) for disk in record.disks.values())
+            self.cluster.hands.open(guest, node.name, node.declared.addresses["storage"], disks)
 
     def _image(self, image: str, *, is_bad: bool) -> None:
         for document in self.cluster.spec.documents.values():
@@ -235,7 +238,7 @@ def state(cluster: SimCluster, name: NodeName) -> NodeState:
     leader = cluster.leader()
     if leader is None or leader.planner is None:
         return NodeState.ABSENT if record is None else NodeState.UNKNOWN
-    now_s = cluster.kernel.now_s - leader.booted_s
+    now_s = leader.clock.now_s()
     watch = leader.planner.memory.watch
     found: NodeState = watch.state(name, record, now_s, cluster.spec.cluster.lease_s)
     return found

@@ -113,6 +113,7 @@ class Client:
     can_reach: Callable[[], bool]
     quorum_now: Callable[[], Quorum]
     on_commit: Callable[[Sequence[Op]], None]  # the checkers look at what is accepted
+    delay_s: Callable[[], float] = lambda: 0.0  # how long its server lets it wait for a write
     ephemerals: set[str] = field(default_factory=set)
     candidacies: dict[str, tuple[str, int]] = field(default_factory=dict)
     prefixes: set[str] = field(default_factory=set)
@@ -135,6 +136,8 @@ class Client:
     def commit(self, ops: Sequence[Op]) -> None:
         self._reach("commit", ops[0].path)
         self.process.spend()
+        self.process.block(self.delay_s())
+        self._reach("commit", ops[0].path)  # it may have stood still meanwhile
         self.tree.check(ops)
         self.on_commit(ops)
         self.tree.apply(ops)
@@ -145,6 +148,7 @@ class Client:
 
     def sync(self) -> None:
         self._reach("sync", paths.ROOT)
+        self.process.block(self.delay_s())
         self.stale = None
 
     def is_connected(self) -> bool:

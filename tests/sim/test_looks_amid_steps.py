@@ -76,7 +76,8 @@ def gappy_planner(one):
         name="planner",
         begin=begin,
         on_death=lambda _: None,
-        boot_s=lambda: node.booted_s,
+        clock=node.clock,
+        on_still=lambda _: None,
     )
     node.planner.start()
     return stores[0]

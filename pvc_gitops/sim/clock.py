@@ -1,0 +1,32 @@
+"""A machine's own clock: CLOCK_BOOTTIME, running as fast as its crystal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pvc_gitops.sim.kernel import Kernel
+
+
+@dataclass(slots=True)
+class MachineClock:
+    """`rate`: its seconds for each of the kernel's. Since `_since_s` by the kernel, `_read_s` by itself."""
+
+    kernel: Kernel
+    rate: float = 1.0
+    _since_s: float = 0.0
+    _read_s: float = 0.0
+
+    def boot(self) -> None:
+        """It begins at zero."""
+        self._since_s, self._read_s = self.kernel.now_s, 0.0
+
+    def run_at(self, rate: float) -> None:
+        """From now on."""
+        self._read_s, self._since_s, self.rate = self.now_s(), self.kernel.now_s, rate
+
+    def now_s(self) -> float:
+        return self._read_s + (self.kernel.now_s - self._since_s) * self.rate
+
+    def takes_s(self, own_s: float) -> float:
+        """How long it is by the kernel until so much has passed here."""
+        return own_s / self.rate
