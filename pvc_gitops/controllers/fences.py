@@ -191,16 +191,21 @@ def _release(world: World, fence: Fence, machine: Machine) -> None:
 
 def _cycle(world: World, fence: Fence, machine: Machine) -> None:
     node, bmc, machines = fence.node, machine.bmc, world.machines
-    found, wanted = machines.guid(node, bmc), machines.expected(node, bmc)
-    if found != wanted:
-        why = f"it is {found}, not {wanted}: another machine's"
-        raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
+    identify(world, node, bmc)
     machines.switch_off(node, bmc)
     answering = machines.answering(machine.addresses)
     if answering:
         why = f"it says off, and the node answers at {', '.join(answering)}: it is disbelieved"
         raise BmcError("read", f"the BMC of {node}", why, retryable=True)
     machines.switch_on(node, bmc)
+
+
+def identify(world: World, node: NodeName, bmc: Bmc | None) -> None:
+    """Raises BmcError unless the controller says that it is the one that this node's must be."""
+    found, wanted = world.machines.guid(node, bmc), world.machines.expected(node, bmc)
+    if found != wanted:
+        why = f"it is {found}, not {wanted}: another machine's"
+        raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
 
 
 # --- records ---------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """pvc-ha: one tick. Fence nodes that fell silent, give their guests to others. Never reads git (D9).
+All candidates also try all the time what a fence would need (`ready`).
 
 All candidates watch the heartbeats all the time, each on its own clock, so that a new leader need not
 begin by looking. What is under way stands in `/pvc/ha/fence`: whoever leads goes on with it. Acts on
@@ -11,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import fences, recover
+from pvc_gitops.controllers import fences, ready, recover
 from pvc_gitops.controllers.beats import read_beats, read_incarnations
 from pvc_gitops.controllers.fences import FenceMemory, Machine
 from pvc_gitops.controllers.observe import lease_s, read_applied, read_intents
+from pvc_gitops.controllers.ready import ReadyMemory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.recover import Scene
 from pvc_gitops.controllers.watch import NodeWatch
@@ -57,6 +59,7 @@ class HaMemory:
     fences: Mapping[NodeName, FenceMemory] = field(default_factory=dict)
     came_at_s: Mapping[VmName, float] = field(default_factory=dict)  # recovered, by when
     told: Mapping[NodeName, str] = field(default_factory=dict)  # troubles, as last said
+    ready: ReadyMemory = field(default_factory=ReadyMemory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,7 @@ def tick(world: World, memory: HaMemory) -> HaMemory:
         if not world.store.is_connected():
             return replace(memory, due_at_s=now_s + WITHOUT_STORE_S)
         memory = _observe(world, memory, now_s)
+        memory = replace(memory, ready=ready.tick(world, memory.ready, memory.watch))
         lead = world.store.lead(ROLE, world.me.node)
         if lead is None:
             return replace(memory, epoch=None, fences={}, is_woken=False)

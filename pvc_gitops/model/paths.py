@@ -23,6 +23,7 @@ PLACEMENT: Final = "/pvc/placement"
 CLAIMS: Final = "/pvc/claims"
 HA: Final = "/pvc/ha"
 FENCES: Final = "/pvc/ha/fence"
+READY: Final = "/pvc/ha/ready"
 INTENTS: Final = "/pvc/intents"
 LEDGER: Final = "/pvc/ledger"
 LEDGER_HEAD: Final = "/pvc/ledger/head"
@@ -42,7 +43,7 @@ ELECTION: Final = "/pvc/election"
 # Made by formation, so that nobody has to make parents later.
 SKELETON: Final = (
     ROOT, "/pvc/source", SEEN, PLANS, NODES, GUESTS, NETWORKS, OWNED, PLACEMENT, CLAIMS, HA, FENCES,
-    INTENTS,
+    READY, INTENTS,
     LEDGER, LEDGER_ENTRIES, LEDGER_ARCHIVED, EPOCH, ELECTION,
 )  # fmt: skip
 
@@ -154,3 +155,8 @@ def proof(name: NodeName) -> str:
 
 def fence(name: NodeName) -> str:
     return f"{FENCES}/{name}"
+
+
+def ready(candidate: NodeName) -> str:
+    """What a candidate for HA found out about fencing, from its node."""
+    return f"{READY}/{candidate}"

@@ -438,6 +438,10 @@ class SimCluster:
         node.guard.boot(f"{node.name}-boot{node.boots}")
         for process in node.processes():
             process.start()
+    def is_on(self, name: NodeName) -> bool:
+        """As its BMC sees it."""
+        return self.nodes[name].is_powered
+
 
     def network(self, name: NodeName, *, on: bool) -> None:
         """All networks of a node."""

@@ -619,6 +619,14 @@ class Vault(Protocol):
 
 
 class Archive(Protocol):
+    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
+        """Why `expected` is None, for people; "" where it is not."""
+        ...
+
+    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
+        """The power's state as the controller reads it."""
+        ...
+
     """What this node keeps of the ledger for good, in the order of the entries' numbers."""
 
     def last(self) -> int:

@@ -7,6 +7,7 @@ root's on this node, never from git, and never stand in an argument list.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 import time
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pvc_gitops.errors import BmcError
 from pvc_gitops.model.ids import NodeName
@@ -29,8 +30,17 @@ WORDS_MAX: Final = 300
 _IPMITOOL: Final = ("ipmitool", "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2")
 _GUID: Final = ("raw", "0x06", "0x37")
 _IPMI: Final = frozenset({"ipmilan", "ipmilanplus"})
+# Redfish: the UUID of the one system that the service manages. Certificates of BMCs are their own.
+_REDFISH: Final = "redfish"
+_SYSTEMS: Final = "/redfish/v1/Systems"
+_WITH_IDENTITY: Final = _IPMI | {_REDFISH}
+_LAN_PLUS: Final = "lanplus=1\ncipher=3\npower_wait=0\npower_timeout=6\n"
 _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
-    {"ipmilan": "lanplus=1\ncipher=3\npower_wait=0\npower_timeout=6\n"}
+    {
+        "ipmilan": _LAN_PLUS,
+        "ipmilanplus": _LAN_PLUS,
+        "redfish": "ssl_insecure=1\npower_wait=0\npower_timeout=6\n",
+    }
 )
 
 
@@ -41,20 +51,65 @@ class FenceAgents:
         self._passwords = passwords
 
     def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
-        if bmc is None or bmc.guid is None or bmc.agent not in _IPMI:
-            return None
-        if not (self._passwords / node).is_file():
+        if bmc is None or bmc.guid is None or self.hindrance(node, bmc):
             return None
         return _plain(bmc.guid)
 
+    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
+        if bmc is None:
+            return "it has no BMC"
+        if bmc.agent not in _WITH_IDENTITY:
+            return f"fence_{bmc.agent} cannot tell whose BMC it asks: what it says proves nothing"
+        if bmc.guid is None:
+            return "the identity of its BMC is not known: write bmc.guid into its document"
+        if not (self._passwords / node).is_file():
+            return "the password of its BMC is not on this coordinator"
+        return ""
+
+    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
+        assert bmc is not None
+        said = self._agent(node, bmc, "status", good=(0, 2)).upper()
+        if "STATUS: ON" in said:
+            return True
+        if "STATUS: OFF" in said:
+            return False
+        raise BmcError("read the power of", node, said.strip() or "no answer", retryable=True)
+
     def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         assert bmc is not None
+        if bmc.agent == _REDFISH:
+            return self._redfish_uuid(node, bmc)
         with tempfile.NamedTemporaryFile("w", prefix="pvc-bmc-") as file:
             file.write(self._password(node))
             file.flush()
             login = ("-H", bmc.address, "-U", bmc.username, "-f", file.name)
             said = _run("identify", node, (*_IPMITOOL, *login, *_GUID), stdin="")
         return _plain("".join(said.split()))
+
+    def _redfish_uuid(self, node: NodeName, bmc: Bmc) -> str:
+        members = self._redfish(node, bmc, _SYSTEMS).get("Members", ())
+        if len(members) != 1:
+            why = f"it manages {len(members)} systems: which of them is this node is not known"
+            raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
+        uuid = self._redfish(node, bmc, str(members[0]["@odata.id"])).get("UUID")
+        if not uuid:
+            why = "its system has no UUID"
+            raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
+        return _plain(str(uuid))
+
+    def _redfish(self, node: NodeName, bmc: Bmc, path: str) -> Mapping[str, Any]:
+        secret = f"{bmc.username}:{self._password(node)}".replace("\\", "\\\\").replace('"', '\\"')
+        words = f'user = "{secret}"\nurl = "https://{bmc.address}{path}"\n'
+        argv = ("curl", "--silent", "--show-error", "--fail", "--insecure", "--config", "-")
+        try:
+            found = json.loads(_run("identify", node, argv, stdin=words))
+        except ValueError as err:
+            why = f"{path} is no JSON"
+            raise BmcError("identify", f"the BMC of {node}", why, retryable=True) from err
+        if not isinstance(found, dict):
+            why = f"{path} is no object"
+            raise BmcError("identify", f"the BMC of {node}", why, retryable=True)
+        return found
 
     def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
         assert bmc is not None
@@ -68,9 +123,9 @@ class FenceAgents:
         self._agent(node, bmc, "on")
 
     def _must_be_off(self, node: NodeName, bmc: Bmc) -> None:
-        said = self._agent(node, bmc, "status", good=(0, 2))
-        if "STATUS: OFF" not in said.upper():
-            raise BmcError("switch off", f"the BMC of {node}", said.strip(), retryable=True)
+        if self.is_on(node, bmc):
+            why = "it took the order and reads ON"
+            raise BmcError("switch off", f"the BMC of {node}", why, retryable=True)
 
     def answering(self, addresses: Sequence[str]) -> tuple[str, ...]:
         def answers(address: str) -> bool:
