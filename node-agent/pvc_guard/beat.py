@@ -5,30 +5,51 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, assert_never
 
+from pvc_guard.asking import answered, ask
+from pvc_guard.hold import keep_record, recorded, seen
 from pvc_guard.life import Guard, Lease
-from pvc_guard.words import Acknowledged, Action, Failed, Tick, Via, WriteHeartbeat
+from pvc_guard.words import (
+    Acknowledged,
+    Action,
+    Failed,
+    HoldRecorded,
+    HoldSeen,
+    NoQuorum,
+    Tick,
+    Via,
+    WriteHeartbeat,
+)
 
 # A heartbeat without an answer for this long is also sent over the second connection: h + Z + 1 <= L
 # leaves exactly one second for noticing (DESIGN section 8, timing 1).
 PATIENCE_S: Final = 1.0
 
+About = Tick | Acknowledged | Failed | NoQuorum | HoldSeen | HoldRecorded
 
-def beat(
-    lease: Lease, guard: Guard, event: Tick | Acknowledged | Failed
-) -> tuple[Lease, tuple[Action, ...]]:
+
+def beat(lease: Lease, guard: Guard, event: About) -> tuple[Lease, tuple[Action, ...]]:
+    """What an event does to a lease that is not over, or held."""
+    actions: tuple[Action, ...] = ()
     match event:
         case Tick():
-            return _next_heartbeat(lease, guard)
+            lease, record = keep_record(lease, guard)
+            lease, writes = _next_heartbeat(lease, guard)
+            actions = (*record, *writes)
         case Acknowledged():
-            if event.incarnation != lease.incarnation or event.sent_at_s > guard.now_s:
-                return lease, ()
-            return _renewed(lease, event.sent_at_s), ()
+            if event.incarnation == lease.incarnation and event.sent_at_s <= guard.now_s:
+                lease = _renewed(lease, event.sent_at_s)
         case Failed():
-            if event.via is Via.SECOND:
-                return lease, ()  # the next beat tries both again
-            return _send(lease, lease.counter + 1, (Via.SECOND,))
+            if event.via is not Via.SECOND:  # the next beat tries both again
+                lease, actions = _send(lease, lease.counter + 1, (Via.SECOND,))
+        case NoQuorum():
+            lease = answered(lease, guard, event)
+        case HoldSeen():
+            lease = seen(lease, guard, event)
+        case HoldRecorded():
+            lease = recorded(lease, event)
         case other:
             assert_never(other)
+    return lease, actions
 
 
 def _next_heartbeat(lease: Lease, guard: Guard) -> tuple[Lease, tuple[Action, ...]]:
@@ -41,7 +62,11 @@ def _next_heartbeat(lease: Lease, guard: Guard) -> tuple[Lease, tuple[Action, ..
         beat_at_s=guard.now_s,
         unanswered_since_s=guard.now_s if since is None else since,
     )
-    return _send(sent, lease.counter + 1, (Via.FIRST, Via.SECOND) if is_late else (Via.FIRST,))
+    if not is_late:
+        return _send(sent, lease.counter + 1, (Via.FIRST,))
+    sent, questions = ask(sent, guard)
+    sent, writes = _send(sent, lease.counter + 1, (Via.FIRST, Via.SECOND))
+    return sent, (*writes, *questions)
 
 
 def _send(lease: Lease, counter: int, ways: tuple[Via, ...]) -> tuple[Lease, tuple[Action, ...]]:
@@ -56,4 +81,9 @@ def _renewed(lease: Lease, sent_at_s: float) -> Lease:
     acknowledged_s = max(lease.acknowledged_s, sent_at_s)
     # Heartbeats sent after the acknowledged one are still without an answer.
     unanswered = lease.beat_at_s if lease.beat_at_s > acknowledged_s else None
-    return replace(lease, acknowledged_s=acknowledged_s, unanswered_since_s=unanswered)
+    return replace(
+        lease,
+        acknowledged_s=acknowledged_s,
+        unanswered_since_s=unanswered,
+        is_by_asking=lease.is_by_asking and sent_at_s < lease.acknowledged_s,
+    )

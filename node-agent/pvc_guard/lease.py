@@ -3,10 +3,12 @@
 Pure, standard library only, imported by the simulator as it is. One immutable `Guard`, one total
 function `step(guard, event) -> (guard, actions)`. Its invariants (DESIGN section 8):
 
-* The lease runs from the moment an acknowledged heartbeat was *sent*. Nothing else renews it.
+* The lease runs from the moment an acknowledged heartbeat was *sent*, or from the moment of asking a
+  majority of coordinators that turned out to be in no quorum (`asking`). Nothing else renews it.
 * A lease that has ended, or whose incarnation was revoked, is never renewed: all guests are killed,
-  the slice is shown empty *after* the kill, and only then a new incarnation is opened.
-* The watchdog is petted only while the lease is valid or the slice is empty.
+  the slice is shown empty *after* the kill, and only then a new incarnation is opened. Only while a hold
+  is in force (`hold`) guests outlive a lease, and a heartbeat may renew it.
+* The watchdog is petted only while the lease is valid, a hold is in force, or the slice is empty.
 * "Left" is said only when the slice is empty, and whatever appears in it afterwards is killed.
 
     Opening --Opened--> Holding --lease over, Revoked--> Killing --SliceEmpty--> Opening (new incarnation)
@@ -34,6 +36,11 @@ for a minute sees that its lease is over before it looks at an answer from befor
     KillGuests        every process of machine.slice, at once; look at the slice afterwards
     PetWatchdog       the kernel's watchdog device, where there is one
     SayLeft           set guests_left to False in the record if it still has this id -> Said or Failed
+    AskOthers         ask every coordinator's guard -> NoQuorum for each that answers so
+    RecordHold        write `hold` into the record if it still has this id and is not revoked ->
+                      HoldRecorded, Failed or Revoked
+
+`HoldSeen` is told whenever the store's hold was looked at: every few seconds.
 
 An action that is not answered is asked for again; all of them are safe to repeat. An agent may start or
 resume a guest only while `lease_until_s` of the same incarnation as in its transaction lies ahead.
@@ -48,6 +55,7 @@ from pvc_guard.beat import beat
 from pvc_guard.life import (
     After,
     Guard,
+    Hold,
     Holding,
     Killing,
     Lease,
@@ -62,12 +70,17 @@ from pvc_guard.saved import Saved, saved, saved_of_json, to_json
 from pvc_guard.words import (
     Acknowledged,
     Action,
+    AskOthers,
     Event,
     Failed,
+    HoldRecorded,
+    HoldSeen,
     KillGuests,
+    NoQuorum,
     Opened,
     OpenIncarnation,
     PetWatchdog,
+    RecordHold,
     Revoked,
     Said,
     SayLeft,
@@ -84,9 +97,13 @@ __all__ = [
     "Acknowledged",
     "Action",
     "After",
+    "AskOthers",
     "Event",
     "Failed",
     "Guard",
+    "Hold",
+    "HoldRecorded",
+    "HoldSeen",
     "Holding",
     "KillGuests",
     "Killing",
@@ -94,11 +111,13 @@ __all__ = [
     "Leaving",
     "Left",
     "Life",
+    "NoQuorum",
     "OpenIncarnation",
     "Opened",
     "Opening",
     "Parting",
     "PetWatchdog",
+    "RecordHold",
     "Revoked",
     "Said",
     "Saved",
@@ -128,26 +147,22 @@ Step = tuple[Guard, tuple[Action, ...]]
 
 
 def begin(
-    *, boot_id: str, timing: Timing, now_s: float, is_slice_empty: bool, saved: Saved | None
+    *,
+    boot_id: str,
+    timing: Timing,
+    now_s: float,
+    is_slice_empty: bool,
+    saved: Saved | None,
+    coordinators: frozenset[str] = frozenset(),
 ) -> Step:
     """The first state of a guard process.
 
-    It goes on with the lease of the process before if that is still valid in this very boot: a restart
-    of the guard kills nobody. Guests without a valid lease may have been started elsewhere meanwhile.
+    It goes on with the lease of the process before if that is still valid, or held, in this very boot: a
+    restart of the guard kills nobody. Guests without a valid lease may have been started elsewhere
+    meanwhile. `coordinators`: those whose servers can form a quorum; with none nobody is asked.
     """
-    if (
-        saved is not None
-        and saved.boot_id == boot_id
-        and now_s < saved.acknowledged_s + saved.lease_s
-    ):
-        lease = Lease(
-            incarnation=saved.incarnation,
-            lease_s=saved.lease_s,
-            acknowledged_s=saved.acknowledged_s,
-            counter=saved.counter,
-            beat_at_s=saved.acknowledged_s,
-            unanswered_since_s=None,
-        )
+    lease = None if saved is None or saved.boot_id != boot_id else saved.lease()
+    if lease is not None and (now_s < lease.until_s or lease.is_held(now_s)):
         life: Life = Holding(lease=lease)
         actions: tuple[Action, ...] = ()
     elif is_slice_empty:
@@ -158,7 +173,12 @@ def begin(
         life = Killing(incarnation=ended, why=why, killed_at_s=now_s, after=After.OPEN)
         actions = (KillGuests(why=why),)
     guard = Guard(
-        boot_id=boot_id, timing=timing, now_s=now_s, is_slice_empty=is_slice_empty, life=life
+        boot_id=boot_id,
+        timing=timing,
+        now_s=now_s,
+        is_slice_empty=is_slice_empty,
+        coordinators=coordinators,
+        life=life,
     )
     return guard, actions
 
@@ -199,12 +219,13 @@ def step(guard: Guard, event: Event) -> Step:
 
 
 def _may_pet(guard: Guard) -> bool:
-    return guard.lease is not None or guard.is_slice_empty
+    return guard.lease is not None or guard.held is not None or guard.is_slice_empty
 
 
 def _end_lease(guard: Guard) -> Step:
     life = guard.life
-    if isinstance(life, Holding | Leaving) and guard.lease is None:
+    is_over = guard.lease is None and guard.held is None
+    if isinstance(life, Holding | Leaving) and is_over:
         after = After.OPEN if isinstance(life, Holding) else After.LEAVE
         return _kill(guard, life.lease.incarnation, "the lease ended", after)
     return guard, ()
@@ -250,7 +271,18 @@ def _while_opening(guard: Guard, life: Opening, event: Event) -> Step:
             return _kill(guard, life.incarnation, "a guest appeared without a lease", After.OPEN)
         case ShutDown():
             return _part(guard, life.incarnation)
-        case Tick() | Opened() | Revoked() | SliceEmpty() | Acknowledged() | Failed() | Said():
+        case (
+            Tick()
+            | Opened()
+            | Revoked()
+            | SliceEmpty()
+            | Acknowledged()
+            | Failed()
+            | Said()
+            | NoQuorum()
+            | HoldSeen()
+            | HoldRecorded()
+        ):
             return guard, ()
         case other:
             assert_never(other)
@@ -265,7 +297,7 @@ def _while_holding(guard: Guard, life: Holding, event: Event) -> Step:
         case Revoked() if event.incarnation == life.lease.incarnation:
             # It can never be renewed, and others wait for its end: waiting longer helps nobody.
             return _kill(guard, event.incarnation, "the incarnation was revoked", After.OPEN)
-        case Tick() | Acknowledged() | Failed():
+        case Tick() | Acknowledged() | Failed() | NoQuorum() | HoldSeen() | HoldRecorded():
             lease, actions = beat(life.lease, guard, event)
             return replace(guard, life=Holding(lease=lease)), actions
         case Revoked() | SliceEmpty() | SlicePopulated() | Opened() | Said():
@@ -280,7 +312,7 @@ def _while_leaving(guard: Guard, life: Leaving, event: Event) -> Step:
             return _part(guard, life.lease.incarnation)
         case Revoked() if event.incarnation == life.lease.incarnation:
             return _kill(guard, event.incarnation, "the incarnation was revoked", After.LEAVE)
-        case Tick() | Acknowledged() | Failed():
+        case Tick() | Acknowledged() | Failed() | NoQuorum() | HoldSeen() | HoldRecorded():
             lease, actions = beat(life.lease, guard, event)
             return replace(guard, life=Leaving(lease=lease)), actions
         case Revoked() | SlicePopulated() | Opened() | ShutDown() | Said():
@@ -299,7 +331,18 @@ def _while_killing(guard: Guard, life: Killing, event: Event) -> Step:
             return _kill(guard, life.incarnation, life.why, life.after)
         case ShutDown():
             return replace(guard, life=replace(life, after=After.LEAVE)), ()
-        case Tick() | SlicePopulated() | Opened() | Acknowledged() | Failed() | Revoked() | Said():
+        case (
+            Tick()
+            | SlicePopulated()
+            | Opened()
+            | Acknowledged()
+            | Failed()
+            | Revoked()
+            | Said()
+            | NoQuorum()
+            | HoldSeen()
+            | HoldRecorded()
+        ):
             return guard, ()
         case other:
             assert_never(other)
@@ -323,6 +366,9 @@ def _while_parting(guard: Guard, life: Parting, event: Event) -> Step:
             | Revoked()
             | ShutDown()
             | Said()
+            | NoQuorum()
+            | HoldSeen()
+            | HoldRecorded()
         ):
             return guard, ()
         case other:
@@ -342,6 +388,9 @@ def _while_left(guard: Guard, life: Left, event: Event) -> Step:
             | Revoked()
             | ShutDown()
             | Said()
+            | NoQuorum()
+            | HoldSeen()
+            | HoldRecorded()
         ):
             return guard, ()
         case other:

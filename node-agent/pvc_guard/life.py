@@ -15,19 +15,45 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Operators work on the cluster: for so long nobody is fenced, and no guard ends guests."""
+
+    id: str
+    until_s: float  # by this machine's own clock, whoever can be reached then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """The coordinators' guards were asked whether their servers are in a quorum."""
+
+    asked_at_s: float
+    out: frozenset[str] = frozenset()  # those whose answer counts, so far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A lease of one incarnation, as its guard knows it."""
 
     incarnation: str
     lease_s: float
-    acknowledged_s: float  # when the last acknowledged heartbeat was sent
+    acknowledged_s: float  # when the last acknowledged heartbeat was sent, or see `is_by_asking`
     counter: int  # of the last heartbeat sent
     beat_at_s: float  # when the last heartbeat was sent
     unanswered_since_s: float | None  # the first heartbeat sent after the last acknowledged one
+    is_by_asking: bool = False  # then `acknowledged_s` is when a majority was asked
+    asking: Asking | None = None  # the latest one
+    hold: Hold | None = None  # as last seen in the store
+    recorded: str | None = ""  # the hold that our record names, "" for none; None: not known
+    record_asked_at_s: float | None = None
 
     @property
     def until_s(self) -> float:
         return self.acknowledged_s + self.lease_s
+
+    def is_held(self, now_s: float) -> bool:
+        """A hold is in force here when our record has it: from then on silence proves nothing."""
+        hold = self.hold
+        return hold is not None and self.recorded == hold.id and now_s < hold.until_s
 
 
 class After(StrEnum):
@@ -47,7 +73,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """The lease is valid; guests may run."""
+    """The lease is valid, or a hold is in force; guests may run."""
 
     lease: Lease
 
@@ -95,6 +121,7 @@ class Guard:
     timing: Timing
     now_s: float  # the latest moment it was told
     is_slice_empty: bool  # as last looked
+    coordinators: frozenset[str]  # whom to ask whether there is a quorum
     life: Life
 
     @property
@@ -107,5 +134,12 @@ class Guard:
     def lease(self) -> Lease | None:
         """The lease as long as it is valid as of `now_s`, else None."""
         if isinstance(self.life, Holding | Leaving) and self.now_s < self.life.lease.until_s:
+            return self.life.lease
+        return None
+
+    @property
+    def held(self) -> Lease | None:
+        """The lease, valid or not, while a hold is in force, else None."""
+        if isinstance(self.life, Holding | Leaving) and self.life.lease.is_held(self.now_s):
             return self.life.lease
         return None

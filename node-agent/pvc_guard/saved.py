@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from pvc_guard.life import Guard, Killing
+from pvc_guard.life import Guard, Hold, Killing, Lease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +17,28 @@ class Saved:
     lease_s: float
     acknowledged_s: float
     counter: int
+    is_by_asking: bool = False
+    hold: Hold | None = None
+    recorded: str | None = ""
+
+    def lease(self) -> Lease:
+        """As the next process goes on with it."""
+        return Lease(
+            incarnation=self.incarnation,
+            lease_s=self.lease_s,
+            acknowledged_s=self.acknowledged_s,
+            counter=self.counter,
+            beat_at_s=self.acknowledged_s,
+            unanswered_since_s=None,
+            is_by_asking=self.is_by_asking,
+            hold=self.hold,
+            recorded=self.recorded,
+        )
 
 
 def saved(guard: Guard) -> Saved | None:
     """What to leave behind now. None where there is no lease to go on with."""
-    lease = guard.lease
+    lease = guard.lease or guard.held
     if lease is None:
         return None
     return Saved(
@@ -30,6 +47,9 @@ def saved(guard: Guard) -> Saved | None:
         lease_s=lease.lease_s,
         acknowledged_s=lease.acknowledged_s,
         counter=lease.counter,
+        is_by_asking=lease.is_by_asking,
+        hold=lease.hold,
+        recorded=lease.recorded,
     )
 
 
@@ -46,15 +66,8 @@ def to_json(guard: Guard) -> dict[str, object]:
         "incarnation": None if lease is None else lease.incarnation,
         "lease_until_s": None if lease is None else lease.until_s,
         "is_slice_empty": guard.is_slice_empty,
-        "saved": None
-        if keep is None
-        else {
-            "boot_id": keep.boot_id,
-            "incarnation": keep.incarnation,
-            "lease_s": keep.lease_s,
-            "acknowledged_s": keep.acknowledged_s,
-            "counter": keep.counter,
-        },
+        "is_held": guard.held is not None,
+        "saved": None if keep is None else asdict(keep),
     }
 
 
@@ -70,6 +83,9 @@ def saved_of_json(value: Mapping[str, object]) -> Saved | None:
             "lease_s": int() | float() as lease_s,
             "acknowledged_s": int() | float() as acknowledged_s,
             "counter": int(counter),
+            "is_by_asking": bool(is_by_asking),
+            "hold": hold,
+            "recorded": str() | None as recorded,
         }:
             return Saved(
                 boot_id=boot_id,
@@ -77,6 +93,19 @@ def saved_of_json(value: Mapping[str, object]) -> Saved | None:
                 lease_s=float(lease_s),
                 acknowledged_s=float(acknowledged_s),
                 counter=counter,
+                is_by_asking=is_by_asking,
+                hold=_hold_of_json(hold),
+                recorded=recorded,
             )
         case _:
             raise ValueError("the saved lease is not what a guard writes")
+
+
+def _hold_of_json(value: object) -> Hold | None:
+    match value:
+        case None:
+            return None
+        case {"id": str(name), "until_s": int() | float() as until_s}:
+            return Hold(id=name, until_s=float(until_s))
+        case _:
+            raise ValueError("the saved hold is not what a guard writes")

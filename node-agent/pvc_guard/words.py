@@ -86,8 +86,51 @@ class Said:
     incarnation: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoQuorum:
+    """A coordinator's guard says, freshly and in truth, that its server is in no quorum.
+
+    `out_for_s`: for how long, as far as it knows. `asked_at_s`: to which question this is the answer.
+    """
+
+    now_s: float
+    asked_at_s: float
+    of: str
+    out_for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldSeen:
+    """The store has a hold that lasts for another `left_s`; None: it has none."""
+
+    now_s: float
+    id: str | None
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRecorded:
+    """Our record names this hold, or none (""), since the write that was asked for then."""
+
+    now_s: float
+    incarnation: str
+    id: str
+    asked_at_s: float
+
+
 Event = (
-    Tick | SliceEmpty | SlicePopulated | Opened | Acknowledged | Failed | Revoked | ShutDown | Said
+    Tick
+    | SliceEmpty
+    | SlicePopulated
+    | Opened
+    | Acknowledged
+    | Failed
+    | Revoked
+    | ShutDown
+    | Said
+    | NoQuorum
+    | HoldSeen
+    | HoldRecorded
 )
 
 
@@ -130,4 +173,22 @@ class SayLeft:
     incarnation: str
 
 
-Action = OpenIncarnation | WriteHeartbeat | KillGuests | PetWatchdog | SayLeft
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskOthers:
+    """Ask every coordinator's guard whether its server is in a quorum."""
+
+    asked_at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHold:
+    """Write into the record of this incarnation which hold it observes, "" for none."""
+
+    incarnation: str
+    id: str
+    asked_at_s: float
+
+
+Action = (
+    OpenIncarnation | WriteHeartbeat | KillGuests | PetWatchdog | SayLeft | AskOthers | RecordHold
+)

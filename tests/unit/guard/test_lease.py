@@ -63,6 +63,9 @@ def events(now_s):
         g.Revoked(now_s=now_s, incarnation="another"),
         g.ShutDown(now_s=now_s),
         g.Said(now_s=now_s, incarnation=mine),
+        g.NoQuorum(now_s=now_s, asked_at_s=now_s, of="hv2", out_for_s=9.0),
+        g.HoldSeen(now_s=now_s, id="hold-1", left_s=60.0),
+        g.HoldRecorded(now_s=now_s, incarnation=mine, id="hold-1", asked_at_s=now_s),
     )
 
 
@@ -80,6 +83,9 @@ NEXT = {
     "Revoked another": ". . . . . .",
     "ShutDown": "Parting Leaving . . . .",
     "Said": ". . . . Left .",
+    "NoQuorum": ". . . . . .",
+    "HoldSeen": ". . . . . .",
+    "HoldRecorded": ". . . . . .",
 }
 
 
