@@ -80,7 +80,7 @@ def _as_many_tiers(
     left_out: dict[VmName, str] = {}
     for tier in sorted({each.guest.tier for each in lost}):
         asked = [each.guest for each in lost if each.guest.tier <= tier]
-        packing = pack(board, [g for g in asked if g.name not in left_out], last=kept)
+        packing = pack(board, [g for g in asked if g.name not in left_out], last=kept, is_even=True)
         kept = dict(packing.places) if not packing.homeless else _fixed(board, asked, kept)
         for guest in asked:
             if guest.name not in kept and guest.name not in left_out:
@@ -96,5 +96,5 @@ def _fixed(
     for guest in asked:
         if guest.name in kept:
             trial.put(guest, kept[guest.name])
-    packing = pack(trial, [guest for guest in asked if guest.name not in kept])
+    packing = pack(trial, [guest for guest in asked if guest.name not in kept], is_even=True)
     return {**kept, **packing.places}

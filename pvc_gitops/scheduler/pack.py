@@ -45,7 +45,11 @@ class Packing:
 
 
 def pack(
-    board: Board, guests: Iterable[Guest], *, last: Mapping[VmName, NodeName] | None = None
+    board: Board,
+    guests: Iterable[Guest],
+    *,
+    last: Mapping[VmName, NodeName] | None = None,
+    is_even: bool = False,
 ) -> Packing:
     """Places on the board for all guests at once, or why not.
 
@@ -53,10 +57,14 @@ def pack(
         board: who is there already; left as it is.
         guests: who has to find a place; none of them is on the board.
         last: where an earlier answer put them.
+        is_even: spread them where there is room to: a proof needs any place, guests that start
+            together start sooner on many nodes than on one.
     """
     asked = units(board, guests)
     if last is not None and (kept := _as_before(board, asked, last)) is not None:
         return _holds(kept)
+    if is_even and (even := _emptiest(board, asked)) is not None:
+        return _holds(even)
     best: list[tuple[Unit, NodeName]] = []
     left: list[Unit] = asked
     scarcest = _scarcest(board, asked)
@@ -120,6 +128,21 @@ def _as_before(
     for unit in asked:
         node = last.get(unit.guests[0].name)
         if node is None or node not in trial.free_mib or not fits(trial, node, unit):
+            return None
+        put(trial, unit, node)
+        placed.append((unit, node))
+    return placed
+
+
+def _emptiest(board: Board, asked: Iterable[Unit]) -> list[tuple[Unit, NodeName]] | None:
+    """The big ones first, each to the node with the most free memory; None where one finds no place."""
+    trial = board.copy()
+    placed: list[tuple[Unit, NodeName]] = []
+    for unit in sorted(asked, key=lambda unit: (-unit.memory_mib, unit.guests[0].name)):
+        node = next(
+            (node for _, _, node in reversed(trial.by_free) if fits(trial, node, unit)), None
+        )
+        if node is None:
             return None
         put(trial, unit, node)
         placed.append((unit, node))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pvc_gitops.model.plan import CapacityVerdict
 from pvc_gitops.scheduler.board import Board, Guest, Host
-from pvc_gitops.scheduler.pack import _best_fit, _free, _Resource
+from pvc_gitops.scheduler.pack import _best_fit, _free, _Resource, pack
 from pvc_gitops.scheduler.units import fits, put, units
 
 
@@ -52,3 +53,15 @@ def test_the_scarcest_is_left_least(sizes, asked):
         placed, homeless = _best_fit(board, ordered, resource)
         assert placed == by_looking_at_all(board, ordered, resource)
         assert len(placed) + len(homeless) == len(ordered)
+
+
+def test_guests_that_start_together_are_spread_where_there_is_room():
+    board = Board([Host(name=f"hv{n}", memory_mib=6, vcpus=16.0) for n in (1, 2)], {})
+    even = pack(board, [guest(number, 1, 1) for number in range(4)], is_even=True)
+    assert sorted(even.places.values()) == ["hv1", "hv1", "hv2", "hv2"]
+    # Spread, the last of these would find no room: they are packed.
+    packed = pack(
+        board, [guest(n, size, 1) for n, size in enumerate((3, 3, 2, 2, 2))], is_even=True
+    )
+    assert packed.verdict is CapacityVerdict.HOLDS
+    assert packed.places["vm00"] == packed.places["vm01"]
