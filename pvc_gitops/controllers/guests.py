@@ -197,7 +197,7 @@ def _absent(guest: Guest) -> Act:
     return Begin()
 
 
-def _down(guest: Guest, record: Applied) -> Act:
+def _down(guest: Guest, record: Applied) -> Act:  # noqa: PLR0911  as above
     facts, asked = guest.facts, guest.memory.stop_asked_at_s
     if facts is None:
         if guest.placement.state is GuestPhase.STOPPED:
