@@ -42,7 +42,7 @@ from pvc_gitops.sim.proposals import ProposalsPort
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
 from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.spec.load import load
-from pvc_gitops.world.ports import Identity, Json, Op, Quorum, Stamped, World
+from pvc_gitops.world.ports import Identity, Json, Op, Stamped, World
 
 BOOT_S: Final = 60.0
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
@@ -438,10 +438,6 @@ class SimCluster:
         node.guard.boot(f"{node.name}-boot{node.boots}")
         for process in node.processes():
             process.start()
-    def is_on(self, name: NodeName) -> bool:
-        """As its BMC sees it."""
-        return self.nodes[name].is_powered
-
 
     def network(self, name: NodeName, *, on: bool) -> None:
         """All networks of a node."""

@@ -67,16 +67,6 @@ class MachinesPort:
         return not is_lying and self.power.is_on(self.bmcs.behind(node))
 
 
-    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
-        del node, bmc
-        return ""
-
-    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
-        del bmc
-        self._ask("read the power of", node)
-        is_lying = self.bmcs.mood(node) is Mood.LIE
-        return not is_lying and self.power.is_on(self.bmcs.behind(node))
-
     def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         del bmc
         self._ask("identify", node)
