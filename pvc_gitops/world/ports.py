@@ -619,14 +619,6 @@ class Vault(Protocol):
 
 
 class Archive(Protocol):
-    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
-        """Why `expected` is None, for people; "" where it is not."""
-        ...
-
-    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
-        """The power's state as the controller reads it."""
-        ...
-
     """What this node keeps of the ledger for good, in the order of the entries' numbers."""
 
     def last(self) -> int:
@@ -635,6 +627,14 @@ class Archive(Protocol):
 
     def append(self, entries: Sequence[Json]) -> None:
         """Durable when it returns. An entry cut short by a power cut is dropped by the next reader."""
+    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
+        """Why `expected` is None, for people; "" where it is not."""
+        ...
+
+    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
+        """The power's state as the controller reads it."""
+        ...
+
         ...
 
     def read(self, first: int, last: int) -> Sequence[Json]:
