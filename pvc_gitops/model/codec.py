@@ -15,39 +15,67 @@ import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, cast
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, cast
 
 T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:  # noqa: ANN401  any of our values
     """A dataclass, or anything made of them, as plain JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f: encode(getattr(value, f)) for f in _encoded_fields(type(value))}
-    if isinstance(value, Mapping):
-        return {str(k): encode(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list, frozenset, set)):
-        items = sorted(value) if isinstance(value, (frozenset, set)) else value
-        return [encode(item) for item in items]
-    if isinstance(value, StrEnum):
-        return value.value
-    return value
+    return _encoder(value.__class__)(value)
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401  any of our values
-    """The same bytes for equal values, in every process."""
-    return canonical_json(encode(value))
+    """The same bytes for equal values, in every process: those of `canonical_json(encode(value))`."""
+    return _CANONICAL.encode(value).encode()
 
 
 def canonical_json(plain: Any) -> bytes:  # noqa: ANN401  JSON
     """As `canonical`, of what is plain JSON already."""
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+    return _PLAIN.encode(plain).encode()
 
 
 def decode(cls: type[T], value: Any) -> T:  # noqa: ANN401  JSON
     """The inverse of `encode` for one dataclass type. Raises ValueError."""
     return cast("T", _decoder(cast("Any", cls))(value))
+
+
+@cache
+def _encoder(of: type) -> Callable[[Any], Any]:
+    if dataclasses.is_dataclass(of):
+        names = _encoded_fields(of)
+        return lambda value: {name: encode(getattr(value, name)) for name in names}
+    if issubclass(of, Mapping):
+        return lambda value: {str(key): encode(each) for key, each in value.items()}
+    if issubclass(of, frozenset | set):
+        return lambda value: [encode(each) for each in sorted(value)]
+    if issubclass(of, tuple | list):
+        return lambda value: [encode(each) for each in value]
+    if issubclass(of, StrEnum):
+        return lambda value: value.value
+    return lambda value: value
+
+
+def _one_level(value: Any) -> Any:  # noqa: ANN401  any of our values
+    """What the standard library's encoder cannot write itself, in terms of what it can. It goes through
+    dictionaries, lists, tuples and words ten times as fast as `encode` does."""
+    of = value.__class__
+    if dataclasses.is_dataclass(of):
+        return {name: getattr(value, name) for name in _encoded_fields(of)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    raise TypeError(f"{of.__name__} has no JSON")
+
+
+# Made once: a record's digest is that of a few hundred bytes.
+_FORM: Final[Mapping[str, Any]] = MappingProxyType(
+    {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+)
+_PLAIN: Final = json.JSONEncoder(**_FORM)
+_CANONICAL: Final = json.JSONEncoder(**_FORM, default=_one_level)
 
 
 @cache

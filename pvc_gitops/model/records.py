@@ -7,10 +7,10 @@ a write whose answer was lost is recognised (DESIGN section 6); the store adapte
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from enum import StrEnum
 
+from pvc_gitops.model.codec import canonical_json
 from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.ids import Address, CommitId, Generation, Mac, NodeName, PlanId
 from pvc_gitops.model.values import dataclass
@@ -91,8 +91,7 @@ class Applied:
 
 def digest_of(value: object) -> str:
     """The first 16 hex digits of the SHA-256 of canonical JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
 
 
 class GuestPhase(StrEnum):
@@ -134,7 +133,8 @@ class PlacementRecord:
     why: str
     since_s: int
     method: str = ""  # how it goes to `incoming`: live or shutdown
-    moved_for: str = ""  # the intent for which it goes to `incoming`, or came to its owner
+    order: str = ""  # the intent for which it goes there
+    moved_for: str = ""  # the intent for which it came to its owner; "" if it came by itself
     ready: Ready | None = None  # None: it does not run, or says nothing of it
     restarts: int = 0  # ends and failed starts at this owner
     tried: tuple[NodeName, ...] = ()  # owners that gave it up

@@ -98,6 +98,9 @@ def field_changes(
 ) -> tuple[FieldChange, ...]:
     """All differences, sorted by path. An item of a named list that comes or goes is one change.
     `aliases`: what old names in the record mean; an object that was renamed is the same one."""
+    today = _today(applied, aliases)
+    if today == doc.spec and applied.tags == doc.tags:
+        return ()  # of most objects there is nothing to say
     changes = [
         FieldChange(
             path=".".join(path),
@@ -105,7 +108,7 @@ def field_changes(
             after=after,
             disposition=fields.disposition(doc.kind, path),
         )
-        for path, before, after in _leaves((), _today(applied, aliases), doc.spec)
+        for path, before, after in _leaves((), today, doc.spec)
     ]
     if applied.tags != doc.tags:
         changes.append(

@@ -45,6 +45,7 @@ class Allocator:
             self._networks[doc.name] = Network.from_spec(doc.name, doc.spec)
         self._taken: dict[str, set[str]] = {name: set() for name in self._networks}
         self._macs: set[str] = set()
+        self._subnets: dict[str, IPv4Network] = {}
         self._cursors: dict[str, Iterator[str]] = {}
         for doc in spec.of_kind(Kind.NETWORK):
             self._reserve(doc)
@@ -85,7 +86,7 @@ class Allocator:
             mac = nic.mac or (old.mac if old is not None else self._new_mac(vm, name))
             ip = nic.address
             if ip is None and old is not None and before.get(name) == nic.network:
-                ip = old.address if _lies_in(network.ipv4, old.address) else None
+                ip = old.address if self._lies_in(network.ipv4, old.address) else None
             if ip is None and network.ipv4 is not None and network.ipv4.dhcp_start is not None:
                 ip = self._new_address(network.name, network.ipv4)
                 if ip is None:
@@ -128,13 +129,17 @@ class Allocator:
                 return candidate
         return None
 
+    def _lies_in(self, ipv4: Ipv4 | None, ip: str | None) -> bool:
+        if ipv4 is None or ip is None:
+            return False
+        known = self._subnets.get(ipv4.subnet)
+        if known is None:
+            known = self._subnets[ipv4.subnet] = IPv4Network(ipv4.subnet)
+        return IPv4Address(ip) in known
+
 
 def _range(ipv4: Ipv4) -> Iterable[str]:
     assert ipv4.dhcp_start is not None
     assert ipv4.dhcp_end is not None
     first, last = int(IPv4Address(ipv4.dhcp_start)), int(IPv4Address(ipv4.dhcp_end))
     return (str(IPv4Address(number)) for number in range(first, last + 1))
-
-
-def _lies_in(ipv4: Ipv4 | None, ip: str | None) -> bool:
-    return ipv4 is not None and ip is not None and IPv4Address(ip) in IPv4Network(ipv4.subnet)

@@ -156,6 +156,11 @@ def trash_stale(
     ]
 
 
+def has_stale(context: Context, record: Applied) -> bool:
+    """Whether `trash_stale` would find anything."""
+    return bool(_stale(context, record))
+
+
 def _stale(context: Context, record: Applied) -> Mapping[tuple[str, str], str]:
     """(pool, image) -> disk of what is there and no record names: under its own name, and under those
     that it had, as far as the image bears the mark of this very life."""

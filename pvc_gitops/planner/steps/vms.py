@@ -32,6 +32,7 @@ from pvc_gitops.planner.steps.common import created, is_same, keep, report_lost,
 from pvc_gitops.planner.steps.data import may_be_made, own_disks
 from pvc_gitops.planner.steps.disks import (
     disk_address,
+    has_stale,
     make_disks,
     trash_stale,
     trashed,
@@ -178,9 +179,10 @@ def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing
         _report_waiting(context, draft, guest, restart, applied.pending_since_s)
         if (
             node in context.online
+            and has_stale(context, applied)
             and not _is_plugging(context, applied)
-            and trash_stale(context, draft, applied, node, pre=applied.digest, needs=[])
         ):
+            trash_stale(context, draft, applied, node, pre=applied.digest, needs=[])
             updated(draft, doc, applied, applied, found, because=(_LEFT_OVER,))
         return
     if node not in context.online:
