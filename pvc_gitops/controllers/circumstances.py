@@ -11,7 +11,9 @@ from pvc_gitops.planner import windows
 from pvc_gitops.world.ports import World
 
 Drifts = frozenset[tuple[str, str, str]]  # address, whose doing, what
-_OF_GUESTS = frozenset({IntentKind.POWER, IntentKind.RESTART})
+_OF_GUESTS = frozenset(
+    {IntentKind.POWER, IntentKind.RESTART, IntentKind.DRAIN, IntentKind.MAINTENANCE}
+)
 
 
 def circumstances(inv: Inventory) -> object:

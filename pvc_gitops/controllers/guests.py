@@ -13,6 +13,8 @@ from dataclasses import field
 from typing import Final, assert_never
 
 from pvc_gitops.appliers import vm
+from pvc_gitops.controllers import migrate
+from pvc_gitops.controllers.migrate import MoveMemory
 from pvc_gitops.controllers.records import check_incarnation, put, read
 from pvc_gitops.controllers.view import View
 from pvc_gitops.controllers.watchers import check_disks, check_unused
@@ -73,6 +75,7 @@ class GuestMemory:
     up_since_s: float | None = None
     stop_asked_at_s: float | None = None  # for the first time
     asked_again_at_s: float | None = None
+    move: MoveMemory | None = None  # while it is on its way to or from another node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +251,9 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
         return GuestsDone(memory=memory, has_acted=False, faults=(), due_at_s=None)
     done = _Round(world=world, view=view, incarnation=view.incarnation)
     for name, placement in view.placements.items():
-        if placement.owner == world.me.node:
+        if migrate.is_on_its_way(view, world, name, placement):
+            _on_its_way(done, name, placement, memory.get(name, GuestMemory()))
+        elif placement.owner == world.me.node:
             _one(done, name, placement, memory.get(name, GuestMemory()))
     for other, facts in sorted(view.domains.items()):
         if facts.domain is not None and not _is_mine(view, world, other):
@@ -264,6 +269,16 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
 def _is_mine(view: View, world: World, name: str) -> bool:
     placement = view.placements.get(VmName(name))
     return placement is not None and world.me.node in (placement.owner, placement.incoming)
+
+
+def _on_its_way(
+    done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMemory
+) -> None:
+    moved = migrate.tick(done.world, done.view, name, placement, memory.move)
+    done.memory[name] = GuestMemory(up_since_s=memory.up_since_s, move=moved.memory)
+    done.has_acted = done.has_acted or moved.has_acted
+    done.faults += [moved.fault] if moved.fault else []
+    done.due += [moved.due_at_s] if moved.due_at_s is not None else []
 
 
 def _one(done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMemory) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import fences, ready, recover
+from pvc_gitops.controllers import fences, orders, ready, recover
 from pvc_gitops.controllers.beats import read_beats, read_incarnations
 from pvc_gitops.controllers.fences import FenceMemory, Machine
 from pvc_gitops.controllers.observe import lease_s, read_applied, read_intents
+from pvc_gitops.controllers.orders import OrdersMemory
 from pvc_gitops.controllers.ready import ReadyMemory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.recover import Scene
@@ -60,6 +61,7 @@ class HaMemory:
     came_at_s: Mapping[VmName, float] = field(default_factory=dict)  # recovered, by when
     told: Mapping[NodeName, str] = field(default_factory=dict)  # troubles, as last said
     ready: ReadyMemory = field(default_factory=ReadyMemory)
+    orders: OrdersMemory = field(default_factory=OrdersMemory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,31 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
     for node in sorted(look.incarnations):
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
         look = _again(world, look, node)
-    return _recover(world, memory, lead, look, now_s)
+    memory = _recover(world, memory, lead, look, now_s)
+    return replace(memory, orders=_order(world, memory, lead, look, now_s))
+
+
+def _order(
+    world: World, memory: HaMemory, lead: Leadership, look: _Look, now_s: float
+) -> OrdersMemory:
+    """Moves that operators asked for."""
+    return orders.tick(
+        world,
+        lead,
+        memory.orders,
+        orders.Look(
+            scene=look.scene,
+            intents=look.intents,
+            incarnations=look.incarnations,
+            online=frozenset(
+                name
+                for name, state in look.states.items()
+                if state is NodeState.ONLINE and name not in look.fences
+            ),
+            claims=look.claims,
+        ),
+        now_s,
+    )
 
 
 def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
@@ -135,11 +161,15 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
     }
     found = {NodeName(n): f for n, f in read_all(store, paths.FENCES, Fence).items()}
     reports = {name: read(store, paths.report(name), NodeFacts) for name in incarnations}
+    intents = tuple(read_intents(store, world.clock.now_s()).values())
+    emptied = orders.emptied(intents)
     scene = recover.scene(
         applied,
         {VmName(n): p for n, p in read_all(store, paths.PLACEMENT, PlacementRecord).items()},
         {name: None if facts is None else facts.hardware for name, facts in reports.items()},
-        takers=[n for n, s in states.items() if s is NodeState.ONLINE and n not in found],
+        takers=[
+            n for n, s in states.items() if s is NodeState.ONLINE and n not in {*found, *emptied}
+        ],
     )
     if scene is None:
         return None
@@ -150,7 +180,7 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
         fences=found,
         proofs={name: proof for name, proof in proofs.items() if proof is not None},
         claims=tuple(read_all(store, paths.CLAIMS, Claim).values()),
-        intents=tuple(read_intents(store, world.clock.now_s()).values()),
+        intents=intents,
         states=states,
     )
 
@@ -273,7 +303,11 @@ def _recover(
             _free_claims(world, lead, look, node)
         if may_recover(seen) and not is_back(seen):
             names = recover.lost_by(look.scene, node)
-            dead[node] = tuple(n for n in names if _is_of_the_dead(look, node, n))
+            dead[node] = tuple(
+                n
+                for n in names
+                if _is_of_the_dead(look, node, n) and not _has_second_owner(look, n)
+            )
     came = {name: now_s - at_s for name, at_s in memory.came_at_s.items()}
     if not any(dead.values()):
         return replace(memory, came_at_s=_still_coming(look, memory))
@@ -299,6 +333,15 @@ def _is_of_the_dead(look: _Look, node: NodeName, name: VmName) -> bool:
     current = look.incarnations[node].id
     started = look.scene.placements[name].incarnation
     return started != current or started == look.proofs[node].incarnation
+
+
+def _has_second_owner(look: _Look, name: VmName) -> bool:
+    """Is it on its way to a node that is not proven dead too? That node gives it up first."""
+    incoming = look.scene.placements[name].incoming
+    if incoming is None or incoming not in look.incarnations:
+        return False
+    proof = look.proofs.get(incoming)
+    return proof is None or proof.incarnation != look.incarnations[incoming].id
 
 
 def _still_coming(look: _Look, memory: HaMemory) -> dict[VmName, float]:

@@ -56,6 +56,8 @@ TERMS: Final[Mapping[IntentKind, Term]] = {
     IntentKind.MAINTENANCE: Term(is_required=True),
     IntentKind.HOLD: Term(is_required=True, max_s=4 * HOUR_S),
     IntentKind.RESTART: Term(default_s=HOUR_S),
+    IntentKind.MIGRATE: Term(default_s=HOUR_S),
+    IntentKind.RETURN: Term(default_s=24 * HOUR_S),
 }
 _SUBJECTS: Final[Mapping[IntentKind, tuple[Kind | None, ...]]] = {  # None: the whole cluster
     IntentKind.FREEZE: (None,),
@@ -63,6 +65,8 @@ _SUBJECTS: Final[Mapping[IntentKind, tuple[Kind | None, ...]]] = {  # None: the 
     IntentKind.HOLD: (None,),
     IntentKind.MAINTENANCE: (None, Kind.NODE),
     IntentKind.DRAIN: (Kind.NODE,),
+    IntentKind.RETURN: (Kind.NODE,),
+    IntentKind.MIGRATE: (Kind.VM,),
     IntentKind.PLACE: (Kind.VM,),
     IntentKind.POWER: (Kind.VM,),
     IntentKind.RESTART: (Kind.VM,),
@@ -140,7 +144,7 @@ def make(world: World, wish: Wish, allowed: Authority, also: Sequence[Op] = ()) 
     refused = _refusal(store, wish) or allowed(*_deed(wish.kind, wish.subject, wish.data))
     if refused is not None:
         return refused
-    intent, ops, note = drafted(store, _with_starts(store, wish), now_s)
+    intent, ops, note = drafted(store, _with_what_is(store, wish), now_s)
     store.commit((*ops, *also, *ledger.appending(store, [note], now_s)))
     world.journal.event(
         "intent", id=intent.id, by=intent.by, reason=intent.reason, expires_at_s=intent.expires_at_s
@@ -148,11 +152,14 @@ def make(world: World, wish: Wish, allowed: Authority, also: Sequence[Op] = ()) 
     return intent
 
 
-def _with_starts(store: Store, wish: Wish) -> Wish:
-    """A restart is over with the next start after it was asked for."""
-    if wish.kind is not IntentKind.RESTART:
+def _with_what_is(store: Store, wish: Wish) -> Wish:
+    """A restart is over with the next start after it was asked for, a move when the guest has left."""
+    if wish.kind not in (IntentKind.RESTART, IntentKind.MIGRATE):
         return wish
     placement = _placement(store, wish.subject)
+    if wish.kind is IntentKind.MIGRATE:
+        source = "" if placement is None else placement.owner
+        return replace(wish, data={"node": wish.data.get("node", ""), "from": source})
     return replace(wish, data={"starts": str(0 if placement is None else placement.starts)})
 
 
@@ -199,9 +206,16 @@ def drafted(store: Store, wish: Wish, now_s: int) -> tuple[Intent, tuple[Op, ...
 
 
 def end(
-    world: World, intent_id: IntentId, by: str, reason: str, allowed: Authority
+    world: World,
+    intent_id: IntentId,
+    by: str,
+    reason: str,
+    allowed: Authority,
+    *,
+    stays: bool = False,
 ) -> Intent | Refused:
-    """End one by word. Raises StoreError, StoreConflict."""
+    """End one by word. `stays`: of a drain; whom it moved away does not come back. Raises StoreError,
+    StoreConflict."""
     intent = read(world.store, paths.intent(intent_id), Intent)
     if intent is None:
         return Refused(
@@ -214,10 +228,31 @@ def end(
         return refused
     because = f"ended by {by}" + (f": {reason}" if reason else "")
     ops, note = ending(intent, because, by)
+    back, notes = ((), ()) if stays else _returning(world.store, intent, by, world.clock.now_s())
     now_s = world.clock.now_s()
-    world.store.commit((*ops, *ledger.appending(world.store, [note], now_s)))
+    ops = (*ops, *back, *ledger.appending(world.store, [note, *notes], now_s))
+    world.store.commit(ops)
     world.journal.event("intent_ended", id=intent.id, why=because)
     return intent
+
+
+def _returning(
+    store: Store, intent: Intent, by: str, now_s: int
+) -> tuple[tuple[Op, ...], tuple[Note, ...]]:
+    """Whom an emptying moved away comes back when it ends."""
+    kind, _, _ = intent.subject.partition("/")
+    if intent.kind not in (IntentKind.DRAIN, IntentKind.MAINTENANCE) or kind != Kind.NODE:
+        return (), ()
+    wish = Wish(
+        kind=IntentKind.RETURN,
+        subject=intent.subject,
+        by=by,
+        reason="",
+        for_s=None,
+        data={"drain": intent.id},
+    )
+    _, ops, note = drafted(store, wish, now_s)
+    return ops, (note,)
 
 
 def ending(intent: Intent, why: str, by: str) -> tuple[tuple[Op, ...], Note]:
@@ -240,7 +275,9 @@ def tick(world: World, lead: Leadership, warned: frozenset[IntentId]) -> frozens
         why = _why_over(store, intent, now_s)
         if why:
             ops, note = ending(intent, why, "planner")
-            store.commit((*lead.checks, *ops, *ledger.appending(store, [note], now_s)))
+            back, notes = _returning(store, intent, "planner", now_s)
+            entries = ledger.appending(store, [note, *notes], now_s)
+            store.commit((*lead.checks, *ops, *back, *entries))
             world.journal.event("intent_ended", id=intent.id, why=why)
     soon = {intent.id for intent in ending_soon(intents, now_s)}
     for name in sorted(soon - warned):
@@ -277,6 +314,8 @@ def next_end_s(intents: Iterable[Intent]) -> int | None:
 
 def _deed(kind: IntentKind, subject: str, data: Mapping[str, str]) -> tuple[str, str]:
     """The word of authority that an intent needs, and what it is about."""
+    if kind is IntentKind.RETURN:
+        return IntentKind.DRAIN.value, subject
     verb = data.get("power", "stop") if kind is IntentKind.POWER else kind.value
     return verb, subject if "/" in subject else CLUSTER
 
@@ -330,10 +369,44 @@ def _refused_subject(store: Store, wish: Wish) -> Refused | None:
 def _refused_data(store: Store, wish: Wish) -> Refused | None:
     if wish.kind is IntentKind.POWER and wish.data.get("power") not in _POWERS:
         return Refused(message=f"power is {' or '.join(_POWERS)}, not {wish.data.get('power')!r}")
+    if wish.kind is IntentKind.DRAIN:
+        return _refused_drain(store)
+    if wish.kind is IntentKind.RETURN and not wish.data.get("drain"):
+        return Refused(message="which drain moved them away?", hint="pvc node undrain NODE")
+    if wish.kind is IntentKind.MIGRATE:
+        return _refused_move(store, wish)
     if wish.kind is IntentKind.PLACE:
         node = NodeName(wish.data.get("node", ""))
         if not node or read(store, paths.applied(Address(f"node/{node}")), Applied) is None:
             return Refused(message=f"the cluster has no node {node!r}")
+    return None
+
+
+def _refused_drain(store: Store) -> Refused | None:
+    """One at a time: two that do not know of each other would take the room from each other."""
+    for intent in read_all(store, paths.INTENTS, Intent).values():
+        if intent.kind is IntentKind.DRAIN:
+            why = f': "{intent.reason}"' if intent.reason else ""
+            return Refused(
+                message=f"{intent.subject} is drained already, by {intent.by}{why}",
+                hint=f"pvc node undrain {intent.subject.partition('/')[2]}",
+            )
+    return None
+
+
+def _refused_move(store: Store, wish: Wish) -> Refused | None:
+    to, placement = wish.data.get("node", ""), _placement(store, wish.subject)
+    if placement is None:
+        return Refused(message=f"{wish.subject} is nowhere: it has no owner yet")
+    if to and read(store, paths.applied(Address(f"node/{to}")), Applied) is None:
+        return Refused(message=f"the cluster has no node {to!r}")
+    if to == placement.owner and placement.incoming is None:
+        return Refused(message=f"{wish.subject} is on {to} already")
+    for intent in read_all(store, paths.INTENTS, Intent).values():
+        if intent.kind is IntentKind.MIGRATE and intent.subject == wish.subject:
+            return Refused(
+                message=f"{intent.by} moves it already", hint=f"pvc intent end {intent.id}"
+            )
     return None
 
 

@@ -252,7 +252,7 @@ def _due_with(memory: PlannerMemory, inv: Inventory, world: World, now_s: float)
 
 def _at_work(inv: Inventory) -> set[PlanId]:
     """The plan in force, and those of which a node still carries out a step."""
-    plans = {claim.plan for claim in inv.claims.values()}
+    plans = {claim.plan for claim in inv.claims.values() if claim.plan}
     return plans if inv.target is None else plans | {inv.target}
 
 

@@ -157,6 +157,10 @@ def move(
     after = replace(
         before,
         owner=to,
+        incoming=None,
+        method="",
+        order="",
+        moved_for="",
         incarnation=None,
         state=GuestPhase.RECOVERING,
         why=why,

@@ -66,8 +66,8 @@ def end_intent(question: Question, world: World, recall: Recall) -> Iterator[Sai
     del recall
     name = IntentId(str(question.args.get("id", "")))
     by, reason = question.operator or BY_ROOT, str(question.args.get("reason", ""))
-    allowed = authority(world, question.operator)
-    yield from _tried(world, lambda: intents.end(world, name, by, reason, allowed))
+    allowed, stays = authority(world, question.operator), bool(question.args.get("stays", False))
+    yield from _tried(world, lambda: intents.end(world, name, by, reason, allowed, stays=stays))
 
 
 def release(question: Question, world: World, recall: Recall) -> Iterator[Said]:

@@ -193,7 +193,8 @@ class _Work:
         self._drop_ended({(claim.plan, claim.step) for claim in claims})
         found: dict[Address, Running] = {}
         for claim in claims:
-            if claim.node != me or claim.address in self.memory.running:
+            is_of_a_move = not claim.plan  # `migrate` ends it
+            if claim.node != me or is_of_a_move or claim.address in self.memory.running:
                 continue
             running = self._taken_up(claim)
             if running is None:

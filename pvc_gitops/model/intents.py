@@ -21,6 +21,10 @@ class IntentKind(StrEnum):
     HALT = "halt"  # "cluster": no further step begins
     APPROVE = "approve"  # an effect: a plan that waits in manual mode may be published
     RETRY = "retry"  # a commit or an address that is not tried any more by itself
+    MIGRATE = (
+        "migrate"  # vm/NAME: it leaves `data["from"]` for `data["node"]`; "": for wherever is best
+    )
+    RETURN = "return"  # node/NAME: whom the drain `data["drain"]` moved away comes back
     DRAIN = "drain"  # node/NAME: its guests leave, none comes; never ends by itself
     MAINTENANCE = "maintenance"  # node/NAME or cluster: alarms are paused
     HOLD = "hold"  # cluster: fencing and self-fencing are suspended

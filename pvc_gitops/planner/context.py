@@ -102,8 +102,16 @@ class Context:
         return tuple(
             name
             for name, node in sorted(self.nodes.items())
-            if name in self.online and node.runs_guests and not node.is_retired
+            if name in self.online
+            and node.runs_guests
+            and not node.is_retired
+            and not self.is_emptied(name)
         )
+
+    def is_emptied(self, node: NodeName) -> bool:
+        """Do its guests leave, by an operator's word, so that none is to come?"""
+        of = address(Kind.NODE, node)
+        return any(self.standing(kind, of) for kind in (IntentKind.DRAIN, IntentKind.MAINTENANCE))
 
     @cached_property
     def present(self) -> frozenset[NodeName]:
@@ -146,7 +154,8 @@ class Context:
             if claim.plan == self.inventory.target:
                 ours.add(claim.step)
             else:
-                others[object_of(claim.address)] = f"{claim.step} of plan {claim.plan}"
+                whose = f" of plan {claim.plan}" if claim.plan else ""
+                others[object_of(claim.address)] = f"{claim.step}{whose}"
         return frozenset(ours), others
 
     def foreign_claim(self, of: Address) -> str | None:

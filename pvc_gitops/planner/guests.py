@@ -256,6 +256,8 @@ def _away(context: Context) -> dict[NodeName, str]:
             found[name] = "is retired"
         elif not node.runs_guests:
             found[name] = "runs no guests"
+        elif context.is_emptied(name):
+            found[name] = "is drained"
         else:
             found[name] = f"is {NodeState.ABSENT if facts is None else facts.state}"
     return found

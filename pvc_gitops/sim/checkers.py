@@ -6,10 +6,12 @@ is written. What must hold at rest is asked at the end of a `settle`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from typing import Any
 
 from pvc_gitops.model import paths
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.world.ports import Check, Create, Domain, Op, Put, Stamped
@@ -36,6 +38,9 @@ class Checkers:
     generation: int = 0
     # guest -> the node and its incarnation that it was last started under
     started_by: dict[str, tuple[str, str]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)  # guest -> node, by the records
+    # Guests with the nodes that gave them away by their own word, under their own life.
+    given: set[tuple[str, str]] = field(default_factory=set)
 
     def broken(self, rule: str, text: str) -> None:
         self.violations.append(Violation(t=round(self.kernel.now_s, 3), rule=rule, text=text))
@@ -59,10 +64,12 @@ class Checkers:
     ) -> None:
         """Whose vCPUs begin to run under which life of a node. `is_dead`: is that life proven over?"""
         before = self.started_by.get(name)
-        if before is not None and before[0] != node and not is_dead(*before):
+        is_given = before is not None and (name, before[0]) in self.given
+        if before is not None and before[0] != node and not (is_given or is_dead(*before)):
             text = f"{name} starts on {node}, and {before[1]} of {before[0]} is not proven dead"
             self.broken("proof", text)
         self.started_by[name] = (node, incarnation)
+        self.given.discard((name, node))
 
     def writers_are(self, writers: dict[tuple[str, str], set[tuple[str, str]]]) -> None:
         """Who may write to which disk, looked at anew: clients were blocked, or let in again."""
@@ -92,6 +99,8 @@ class Checkers:
         for op in ops:
             if not isinstance(op, Create | Put):
                 continue
+            if op.path.startswith(f"{paths.PLACEMENT}/"):
+                self._placed(op.path.rpartition("/")[2], op.value, checked)
             role = _role_of(op.path)
             if role is not None:
                 epoch = paths.epoch(role)
@@ -102,6 +111,17 @@ class Checkers:
                 if generation <= self.generation:
                     self.broken("generation", f"{generation} was published after {self.generation}")
                 self.generation = max(self.generation, generation)
+
+    def _placed(
+        self, name: str, record: Mapping[str, Any], checked: Mapping[str, int | None]
+    ) -> None:
+        """A guest's record was written. Whoever gives it away checks its own life in the same breath."""
+        before, owner = self.owners.get(name), str(record["owner"])
+        self.owners[name] = owner
+        if before is None or before == owner:
+            return
+        if paths.incarnation(NodeName(before)) in checked:
+            self.given.add((name, before))
 
 
 def _role_of(path: str) -> str | None:

@@ -15,9 +15,12 @@ from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.ceph import Ceph
 from pvc_gitops.sim.kernel import Kernel
+from pvc_gitops.sim.migration import Migration, Migrations
 from pvc_gitops.sim.process import Process
 from pvc_gitops.world.names import AUTHORIZED_KEYS, BMC_PASSWORDS
 from pvc_gitops.world.ports import (
+    ARRIVED,
+    ARRIVING,
     Bridge,
     DhcpConfig,
     DiskAttachment,
@@ -26,6 +29,7 @@ from pvc_gitops.world.ports import (
     Json,
     Neighbour,
     NicAttachment,
+    Sending,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ class SimDomain:
     state: GuestState
     address: str
     is_ours: bool = True
+    reason: str = ""  # why it is paused
 
 
 @dataclass(slots=True)
@@ -59,6 +64,22 @@ class Guests:
     on_start: Callable[[str], None]  # its vCPUs begin to run
     domains: dict[str, SimDomain] = field(default_factory=dict)
     failing_starts: dict[str, int] = field(default_factory=dict)
+    deaf_to_stops: dict[str, int] = field(default_factory=dict)  # so many wishes are not heard
+    is_hanging: bool = False  # libvirt takes calls and never returns
+    migrations: Migrations = field(init=False)  # to other nodes
+
+    def receive(self, domain: Domain) -> str:
+        """Make the copy of a guest that comes from another node; why not, if it cannot be made."""
+        if domain.name in self.domains:
+            return "it exists there already"
+        if not self.can_reach_storage():
+            return "no storage there"
+        address = f"{self.storage_address}:0/{self.ceph.nonce()}"
+        for disk in domain.disks:
+            self.ceph.open(disk.pool, disk.image, address)
+        self.domains[domain.name] = SimDomain(domain, GuestState.PAUSED, address, reason=ARRIVING)
+        self.on_change()
+        return ""
 
     def end(self, name: str, *, is_clean: bool) -> None:
         """The process is gone."""
@@ -112,6 +133,7 @@ class HypervisorPort:
     guests: Guests
     process: Process
     declared: Hardware
+    sent: dict[str, Migration] = field(default_factory=dict)  # by this process
 
     def domains(self) -> Mapping[str, DomainFacts]:
         return {
@@ -120,7 +142,7 @@ class HypervisorPort:
                 uuid=each.domain.uuid,
                 state=each.state,
                 domain=each.domain if each.is_ours else None,
-                reason="",
+                reason=each.reason,
                 foreign=None if each.is_ours else each.domain,
             )
             for name, each in sorted(self.guests.domains.items())
@@ -148,9 +170,14 @@ class HypervisorPort:
     def resume(self, name: str) -> None:
         self.process.spend()
         each = self._get("resume", name)
-        each.state = GuestState.RUNNING
+        has_arrived = each.reason == ARRIVED
+        each.state, each.reason = GuestState.RUNNING, ""
         self.guests.on_start(name)
-        self.guests.checkers.started(each.domain, self.guests.node)
+        if has_arrived:  # no start: it goes on
+            self.guests.checkers.runs(name, self.guests.node, now=True)
+            self.guests.ceph.on_block()
+        else:
+            self.guests.checkers.started(each.domain, self.guests.node)
 
     def shutdown(self, name: str) -> None:
         self.process.spend()
@@ -171,6 +198,19 @@ class HypervisorPort:
 
     def attach_nic(self, name: str, nic: NicAttachment) -> None:
         self._change(name, lambda d: replace(d, nics=_sorted((*d.nics, nic))))
+    def send(self, name: str, to: NodeName, *, max_downtime_s: float) -> None:
+        del max_downtime_s  # simulated guests change little of their memory
+        self.process.spend()
+        self._get("send", name)
+        self.sent[name] = self.guests.migrations.begin(name, to)
+
+    def sending(self, name: str) -> Sending | None:
+        migration = self.sent.get(name)
+        return None if migration is None else migration.state()
+
+    def forget_sending(self, name: str) -> None:
+        self.sent.pop(name, None)
+
 
     def detach_nic(self, name: str, nic: str) -> None:
         self._change(name, lambda d: replace(d, nics=tuple(n for n in d.nics if n.name != nic)))

@@ -9,7 +9,7 @@ StoreError, for example, from every method of Store. Nothing here decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
@@ -200,6 +200,20 @@ class DomainFacts:
     hindrance: str = ""  # why `foreign` is None of one that is not ours
 
 
+# `DomainFacts.reason` of a paused domain that comes from another node.
+ARRIVING: Final = "migration"  # not all of it is here, or this one is what is left of what has gone
+ARRIVED: Final = "not resumed"  # all of it is here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How a migration to another node stands. Without an error at its end, the domain is whole on the
+    other node, paused, and its process here has ended."""
+
+    is_done: bool
+    error: str  # "" as long as it is not done
+
+
 class Hypervisor(Protocol):
     """libvirt on this node. Domains are transient: a rebooted node has none."""
 
@@ -211,6 +225,21 @@ class Hypervisor(Protocol):
 
     def shutdown(self, name: str) -> None:
         """Ask the guest to power off (ACPI). Returns at once."""
+        ...
+
+    def send(self, name: str, to: NodeName, *, max_downtime_s: float) -> None:
+        """Begin to migrate a running domain alive, over the cluster network, encrypted. It goes on
+        whatever becomes of this process. The other node makes its copy and leaves it paused. Goes on
+        with what an earlier process began."""
+        ...
+
+    def sending(self, name: str) -> Sending | None:
+        """How the last migration of a domain stands that this process began; None: it began none, or
+        was told to forget it."""
+        ...
+
+    def forget_sending(self, name: str) -> None:
+        """Drop the answer of one that is done."""
         ...
 
     def destroy(self, name: str) -> None:

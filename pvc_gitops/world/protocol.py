@@ -31,7 +31,7 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
     intents      {}                     [Intent], the oldest first
     intent       {kind, subject, reason, for_s, data}
                                         Intent; for_s is seconds or null, data is text by key
-    end-intent   {id, reason}           Intent, as it was
+    end-intent   {id, reason, stays}    Intent, as it was; stays: whom a drain moved does not come back
     rollback     {commit, reason, effect}
                                         Rollback; without `effect` nothing is done, with the effect of
                                         that answer's plan the commit is put in force. commit "": the

@@ -1,0 +1,362 @@
+"""A guest on its way between two nodes, carried out by the agents of both (`ha.migration` decides).
+
+Every change of ownership is one transaction that checks both lives: the source's, so that nothing of a
+fenced node gives anything away, and the destination's, so that nothing is given to a node whose copy its
+guard has ended.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from pvc_gitops.controllers.records import check_incarnation, put, read
+from pvc_gitops.controllers.view import View
+from pvc_gitops.errors import HypervisorError, StoreConflict
+from pvc_gitops.ha import migration
+from pvc_gitops.ha.migration import (
+    Arriving,
+    AskDown,
+    CallOff,
+    End,
+    GiveUp,
+    GoOn,
+    HandOver,
+    Leaving,
+    Lost,
+    Rest,
+    Runs,
+    Send,
+    Transfer,
+)
+from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
+from pvc_gitops.model.ha import Proof
+from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.plan import MoveMethod
+from pvc_gitops.model.records import (
+    Applied,
+    Claim,
+    GuestPhase,
+    IncarnationRecord,
+    Phase,
+    PlacementRecord,
+    Wanted,
+)
+from pvc_gitops.model.spec import VirtualMachine
+from pvc_gitops.model.values import dataclass, replace
+from pvc_gitops.world.ports import ARRIVED, Check, Delete, DomainFacts, Op, World
+
+RETRY_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveMemory:
+    """What one of the two agents remembers of a move. All of it may be lost."""
+
+    order: tuple[str, int]  # where to, and since when: another order is another move
+    domain: str  # what libvirt knows it by
+    stop_asked_at_s: float | None = None
+    doubt_since_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What a tick did to one guest on its way. `memory` None: its move is over."""
+
+    memory: MoveMemory | None
+    has_acted: bool = False
+    fault: str = ""
+    due_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traveller:
+    """One guest on its way, as one tick of one of its two nodes sees it."""
+
+    world: World
+    view: View
+    name: VmName
+    placement: PlacementRecord
+    facts: DomainFacts | None
+    incarnation: IncarnationRecord
+    memory: MoveMemory
+
+    @property
+    def record(self) -> Applied | None:
+        return self.view.guests.get(self.name)
+
+
+def is_on_its_way(view: View, world: World, name: VmName, placement: PlacementRecord) -> bool:
+    """Is it for this file, and not for the everyday of a guest that stays?"""
+    me = world.me.node
+    if placement.incoming is not None:
+        return me in (placement.owner, placement.incoming)
+    has_arrived = placement.owner == me and placement.state is GuestPhase.MIGRATING
+    return has_arrived and _is_wanted(view.guests.get(name))
+
+
+def tick(
+    world: World, view: View, name: VmName, placement: PlacementRecord, memory: MoveMemory | None
+) -> Moved:
+    """The next act of this node. Raises StoreError."""
+    assert view.domains is not None
+    assert view.incarnation is not None
+    facts = view.domains.get(name)
+    order = (placement.incoming or placement.owner, placement.since_s)
+    if memory is None or memory.order != order:
+        memory = MoveMemory(order=order, domain=name if facts is None else facts.name)
+    guest = Traveller(
+        world=world,
+        view=view,
+        name=name,
+        placement=placement,
+        facts=facts,
+        incarnation=view.incarnation,
+        memory=memory,
+    )
+    act = _attend if placement.owner != world.me.node else _leave
+    if placement.incoming is None:
+        act = _arrive
+    try:
+        return act(guest)
+    except StoreConflict:
+        # Somebody else wrote a record meanwhile: the next tick reads it and decides anew.
+        return Moved(memory=memory, has_acted=True)
+    except HypervisorError as error:
+        return Moved(
+            memory=memory,
+            fault=f"guest {name}: {error.operation}: {error.reason}",
+            due_at_s=view.now_s + RETRY_S,
+        )
+
+
+# --- the source --------------------------------------------------------------------------------------
+
+
+def _leave(guest: Traveller) -> Moved:
+    world, memory, now_s = guest.world, guest.memory, guest.view.now_s
+    to = guest.placement.incoming
+    assert to is not None
+    there = read(world.store, paths.incarnation(to), IncarnationRecord)
+    transfer, error = _transfer(guest)
+    act = migration.leave(
+        Leaving(
+            now_s=now_s,
+            state=None if guest.facts is None else guest.facts.state,
+            method=MoveMethod(guest.placement.method),
+            is_wanted=_is_wanted(guest.record),
+            transfer=transfer,
+            error=error,
+            is_destination_over=there is None or there.is_over,
+            stop_asked_at_s=memory.stop_asked_at_s,
+            stop_timeout_s=_stop_timeout_s(guest.record),
+            doubt_since_s=memory.doubt_since_s,
+        )
+    )
+    match act:
+        case Rest():
+            return _rest(guest, act)
+        case Send():
+            assert guest.record is not None
+            vm = VirtualMachine.from_spec(guest.name, guest.record.spec)
+            world.journal.event("guest_leaves", vm=guest.name, to=to)
+            world.hypervisor.send(memory.domain, to, max_downtime_s=vm.max_downtime_s)
+            return Moved(memory=memory, due_at_s=now_s + migration.LOOK_S)
+        case AskDown():
+            world.hypervisor.shutdown(memory.domain)
+            return Moved(memory=replace(memory, stop_asked_at_s=now_s), has_acted=True)
+        case End():
+            return _end(guest, act)
+        case HandOver():
+            assert there is not None
+            _hand_over(guest, there, is_whole=act.is_whole)
+        case CallOff():
+            _call_off(guest, act.why)
+        case other:
+            assert_never(other)
+    world.hypervisor.forget_sending(memory.domain)
+    return Moved(memory=None, has_acted=True)
+
+
+def _transfer(guest: Traveller) -> tuple[Transfer, str]:
+    sending = guest.world.hypervisor.sending(guest.memory.domain)
+    if sending is None:
+        return Transfer.NONE, ""
+    if not sending.is_done:
+        return Transfer.UNDER_WAY, ""
+    return (Transfer.FAILED, sending.error) if sending.error else (Transfer.DONE, "")
+
+
+def _hand_over(guest: Traveller, there: IncarnationRecord, *, is_whole: bool) -> None:
+    """From here on the destination alone is the owner. Acknowledged before anything of it runs there."""
+    before, to = guest.placement, guest.placement.incoming
+    assert to is not None
+    if is_whole:
+        state, why = GuestPhase.MIGRATING, ""
+    elif _is_wanted(guest.record):
+        state, why = GuestPhase.WAITING, f"moved from {before.owner}"
+    else:
+        state, why = GuestPhase.STOPPED, ""
+    after = replace(
+        before,
+        owner=to,
+        incoming=None,
+        method="",
+        order="",
+        moved_for=before.order,
+        incarnation=there.id if is_whole else None,
+        state=state,
+        why=why,
+        since_s=guest.world.clock.now_s(),
+    )
+    _commit(guest, after, check_incarnation(to, there))
+    guest.world.journal.event("guest_handed_over", vm=guest.name, to=to, is_whole=is_whole)
+
+
+def _call_off(guest: Traveller, why: str) -> None:
+    before = guest.placement
+    is_here = guest.facts is not None
+    after = replace(
+        before,
+        incoming=None,
+        method="",
+        order="",
+        state=before.state if is_here else GuestPhase.WAITING,
+        why=f"not moved to {before.incoming}: {why}",
+        since_s=guest.world.clock.now_s(),
+    )
+    _commit(guest, after)
+    guest.world.journal.event("guest_not_moved", vm=guest.name, to=before.incoming, why=why)
+
+
+# --- the destination ---------------------------------------------------------------------------------
+
+
+def _attend(guest: Traveller) -> Moved:
+    world, source = guest.world, guest.placement.owner
+    proof = read(world.store, paths.proof(source), Proof)
+    life = read(world.store, paths.incarnation(source), IncarnationRecord)
+    is_dead = proof is not None and life is not None and proof.incarnation == life.id
+    act = migration.attend(is_source_dead=is_dead, has_domain=guest.facts is not None)
+    match act:
+        case Rest():
+            return Moved(memory=guest.memory, due_at_s=guest.view.now_s + migration.LOOK_S)
+        case End():
+            return _end(guest, act)
+        case GiveUp():
+            assert proof is not None
+            before = guest.placement
+            after = replace(
+                before,
+                incoming=None,
+                method="",
+                order="",
+                why=f"{source} died before it had gone to {before.incoming}",
+                since_s=world.clock.now_s(),
+            )
+            _commit(guest, after, Check(path=paths.proof(source), version=proof.version))
+            world.journal.event("guest_given_up", vm=guest.name, source=source)
+            return Moved(memory=None, has_acted=True)
+        case other:
+            assert_never(other)
+
+
+def _arrive(guest: Traveller) -> Moved:
+    world = guest.world
+    facts = guest.facts
+    if facts is None:
+        # It may have come after the hypervisor was asked, and before the records were read.
+        facts = next((f for f in _ours_now(guest) if f.name == guest.memory.domain), None)
+    act = migration.arrive(
+        Arriving(
+            now_s=guest.view.now_s,
+            state=None if facts is None else facts.state,
+            has_all=facts is not None and facts.reason == ARRIVED,
+            doubt_since_s=guest.memory.doubt_since_s,
+        )
+    )
+    match act:
+        case Rest():
+            return _rest(guest, act)
+        case GoOn():
+            if not _may_go_on(guest):
+                return Moved(memory=guest.memory, has_acted=True)
+            world.hypervisor.resume(guest.memory.domain)
+            _settle(guest, GuestPhase.RUNNING, "")
+            world.journal.event("guest_migrated", vm=guest.name, node=world.me.node)
+        case Runs():
+            _settle(guest, GuestPhase.RUNNING, "")
+        case Lost():
+            _settle(guest, GuestPhase.WAITING, act.why)
+        case End():
+            return _end(guest, act)
+        case other:
+            assert_never(other)
+    return Moved(memory=None, has_acted=True)
+
+
+def _ours_now(guest: Traveller) -> tuple[DomainFacts, ...]:
+    found = guest.world.hypervisor.domains().values()
+    return tuple(each for each in found if each.domain is not None)
+
+
+def _may_go_on(guest: Traveller) -> bool:
+    """The last look before its first instruction here."""
+    store, me = guest.world.store, guest.world.me.node
+    store.sync()
+    now = read(store, paths.incarnation(me), IncarnationRecord)
+    placement = read(store, paths.placement(guest.name), PlacementRecord)
+    return (
+        now is not None
+        and now.id == guest.placement.incarnation
+        and not now.is_over
+        and placement is not None
+        and (placement.owner, placement.incoming) == (me, None)
+        and placement.state is GuestPhase.MIGRATING
+    )
+
+
+def _settle(guest: Traveller, state: GuestPhase, why: str) -> None:
+    after = replace(guest.placement, state=state, why=why, since_s=guest.world.clock.now_s())
+    _commit(guest, after)
+    guest.world.journal.event(
+        "vm_state", vm=guest.name, before=guest.placement.state, state=state, why=why
+    )
+
+
+# --- both --------------------------------------------------------------------------------------------
+
+
+def _rest(guest: Traveller, act: Rest) -> Moved:
+    memory = guest.memory
+    if act.is_in_doubt and memory.doubt_since_s is None:
+        memory = replace(memory, doubt_since_s=guest.view.now_s)
+    return Moved(memory=memory, due_at_s=act.until_s)
+
+
+def _end(guest: Traveller, act: End) -> Moved:
+    guest.world.journal.event("guest_destroyed", vm=guest.name, why=act.why)
+    name = guest.memory.domain if guest.facts is None else guest.facts.name
+    guest.world.hypervisor.destroy(name)
+    return Moved(memory=guest.memory, has_acted=True)
+
+
+def _commit(guest: Traveller, after: PlacementRecord, *checks: Check) -> None:
+    """The record, under this node's life, and the claim of the move with it."""
+    store = guest.world.store
+    ops: list[Op] = [check_incarnation(guest.world.me.node, guest.incarnation), *checks]
+    ops.append(put(paths.placement(guest.name), after, guest.placement.version))
+    claim = read(store, paths.claim(address(Kind.VM, guest.name)), Claim)
+    if claim is not None and not claim.plan and guest.placement.incoming is not None:
+        ops.append(Delete(path=paths.claim(claim.address), version=claim.version))
+    store.commit(tuple(ops))
+
+
+def _is_wanted(record: Applied | None) -> bool:
+    return record is not None and record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
+
+
+def _stop_timeout_s(record: Applied | None) -> float:
+    if record is None:
+        return 0.0
+    return VirtualMachine.from_spec(record.name, record.spec).stop_timeout_s
