@@ -11,6 +11,7 @@ from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreError
 from pvc_gitops.model import paths
+from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import Address, NodeName, PlanId, VmName
 from pvc_gitops.model.intents import Intent, IntentId
 from pvc_gitops.model.inventory import (
@@ -174,8 +175,11 @@ def read_nodes(world: World, watch: NodeWatch, lease: float) -> dict[NodeName, N
     """Every node that ever joined: its last report, and its state by its heartbeat."""
     store, now_s = world.store, world.clock.monotonic_s()
     found = {}
+    fences = read_all(store, paths.FENCES, Fence)
     for name, incarnation in read_incarnations(store).items():
-        state = watch.state(name, incarnation, now_s, lease)
+        fence = fences.get(name)
+        proof = None if fence is None else read(store, paths.proof(name), Proof)
+        state = watch.state(name, incarnation, now_s, lease, fence=fence, proof=proof)
         facts = read(store, paths.report(name), NodeFacts)
         if facts is not None:
             found[name] = replace(facts, state=state)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
+from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import NodeState
+from pvc_gitops.model.node_states import Standing, state_of
 from pvc_gitops.model.records import Heartbeat, IncarnationRecord
 from pvc_gitops.model.values import dataclass, replace
 
@@ -58,19 +60,33 @@ class NodeWatch:
         return (bool(self.seen) and all_moved) or now_s - self.since_s > lease_s + GRACE_S
 
     def state(
-        self, name: NodeName, incarnation: IncarnationRecord | None, now_s: float, lease_s: float
+        self,
+        name: NodeName,
+        incarnation: IncarnationRecord | None,
+        now_s: float,
+        lease_s: float,
+        *,
+        fence: Fence | None = None,
+        proof: Proof | None = None,
     ) -> NodeState:
-        """Of one node. `incarnation` is its record in the store."""
-        if incarnation is None:
-            return NodeState.ABSENT
-        if not incarnation.guests_left:
-            return NodeState.LEFT
+        """Of one node, by its table. All but the lease and the time is what stands in the store."""
+        return state_of(
+            Standing(
+                has_joined=incarnation is not None,
+                has_left=incarnation is not None and not incarnation.guests_left,
+                is_silent=self._is_silent(name, now_s, lease_s),
+                is_fenced=fence is not None,
+                is_proven_dead=fence is not None
+                and proof is not None
+                and proof.incarnation == fence.incarnation,
+            )
+        )
+
+    def _is_silent(self, name: NodeName, now_s: float, lease_s: float) -> bool:
         seen = self.seen.get(name)
         if seen is None or seen.moved_at_s is None:
-            return NodeState.UNKNOWN
-        if now_s - seen.moved_at_s > lease_s + GRACE_S:
-            return NodeState.UNKNOWN
-        return NodeState.ONLINE
+            return True
+        return now_s - seen.moved_at_s > lease_s + GRACE_S
 
 
 def _look(before: Seen | None, beat: Heartbeat, now_s: float, blind_s: float) -> Seen:

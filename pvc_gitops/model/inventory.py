@@ -18,12 +18,16 @@ from pvc_gitops.model.values import dataclass
 
 
 class NodeState(StrEnum):
-    """What is known of a node. Fencing adds its own states with autonomy."""
+    """What is known of a node. What each means, and what leads to it: `model/node_states.py`."""
 
-    ONLINE = "online"  # its heartbeat moved within the lease
-    UNKNOWN = "unknown"  # its heartbeat stands still; its guests may be running
-    LEFT = "left"  # its guard's last word was: no guests
-    ABSENT = "absent"  # declared, never joined
+    ABSENT = "absent"
+    ONLINE = "online"
+    DEGRADED = "degraded"
+    MAINTENANCE = "maintenance"
+    UNKNOWN = "unknown"
+    FENCING = "fencing"
+    FENCED = "fenced"
+    LEFT = "left"
 
 
 class GuestState(StrEnum):
@@ -33,6 +37,13 @@ class GuestState(StrEnum):
     PAUSED = "paused"  # created, not resumed; or halted by an I/O error
     STOPPING = "stopping"  # was asked to shut down
     CRASHED = "crashed"
+
+
+class Ending(StrEnum):
+    """How a guest's process came to its end without our doing."""
+
+    POWERED_OFF = "powered-off"  # from inside, in order
+    ENDED = "ended"  # it crashed or was killed, or nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
