@@ -25,8 +25,6 @@ def seen(lease: Lease, guard: Guard, event: HoldSeen) -> Lease:
     before = lease.hold
     if event.id is not None and event.left_s > 0:
         until_s = guard.now_s + min(event.left_s, LONGEST_S)
-        if before is not None and before.id == event.id:
-            until_s = min(until_s, before.until_s)
         return replace(lease, hold=Hold(id=event.id, until_s=until_s))
     if before is None:
         return lease

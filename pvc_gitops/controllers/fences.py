@@ -221,7 +221,8 @@ def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None
         revoked_at_s=world.clock.now_s(),
         why=act.why,
         lease_s=was.lease_s,
-        watchdog_s=None if was.watchdog is None else was.watchdog_s,
+        # While a hold is recorded the watchdog is petted without a lease: only the BMC proves anything.
+        watchdog_s=None if was.watchdog is None or was.hold else was.watchdog_s,
         storage_addresses=was.storage_addresses,
     )
     note = Note(

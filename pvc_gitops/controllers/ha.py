@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import fences, orders, ready, recover
+from pvc_gitops.controllers import fences, holding, orders, ready, recover
 from pvc_gitops.controllers.beats import read_beats, read_incarnations
 from pvc_gitops.controllers.fences import FenceMemory, Machine
 from pvc_gitops.controllers.observe import lease_s, read_applied, read_intents
@@ -26,7 +26,7 @@ from pvc_gitops.ha.fencing import BmcState, NodeView, Wait, acts, is_back, is_de
 from pvc_gitops.model import paths
 from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import Address, NodeName, VmName
-from pvc_gitops.model.intents import Intent, IntentKind
+from pvc_gitops.model.intents import Intent
 from pvc_gitops.model.inventory import NodeFacts, NodeState
 from pvc_gitops.model.records import (
     Applied,
@@ -118,6 +118,7 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
     look = _look(world, memory, now_s)
     if look is None:
         return memory
+    holding.tell(world, lead, holding.holds(look.intents, world.clock.now_s()))
     for node in sorted(look.incarnations):
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
         look = _again(world, look, node)
@@ -256,7 +257,7 @@ def _view(
         fence=fence,
         proof=look.proofs.get(node),
         fence_delay_s=look.scene.cluster.fence_delay_s,
-        is_held=any(intent.kind is IntentKind.HOLD for intent in look.intents),
+        is_held=bool(holding.holds(look.intents, world.clock.now_s())),
         may_decide=_may_decide(world, memory, look, node),
         cold_start_s=look.scene.cluster.cold_start_s,
         has_lost=bool(recover.lost_by(look.scene, node)),

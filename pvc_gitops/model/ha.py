@@ -44,3 +44,14 @@ class Fence:
     is_blocked: bool = False  # all its storage addresses, acknowledged
     trouble: str = ""  # what stands in the way, as people read it
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRecord:
+    """Nobody is fenced and no guard ends guests: `/pvc/ha/hold`, for the guards. It follows the intents
+    that ask for it, and keeps its name as long as one of them stands; a guard observes it when the
+    incarnation of its node names it."""
+
+    id: str
+    ends_at_s: int
+    version: int = 0

@@ -175,6 +175,7 @@ class IncarnationRecord:
     storage_addresses: tuple[str, ...]
     guests_left: bool  # False in the last word of an orderly leave
     watchdog_s: float | None = None  # how long this machine's watchdog waits, as measured
+    hold: str = ""  # the hold that its guard observes: its silence proves nothing then
     version: int = 0
 
     @property

@@ -21,6 +21,7 @@ from pvc_gitops.sim.checkers import Checkers
 from pvc_gitops.sim.clock import MachineClock
 from pvc_gitops.sim.ensemble import Ensemble, Server
 from pvc_gitops.sim.guard import SimGuard
+from pvc_gitops.sim.guards import Post
 from pvc_gitops.sim.hands import Hands
 from pvc_gitops.sim.hardware import (
     ArchivePort,
@@ -145,6 +146,17 @@ class SimCluster:
         self._monitors: frozenset[NodeName] = frozenset()  # those that form a quorum
         self._found(self.spec, subject)
         self.nodes: dict[NodeName, SimNode] = {
+        self.post = Post(
+            kernel=self.kernel,
+            wires=self.wires,
+            ensemble=self.ensemble,
+            tree=self.tree,
+            addresses={
+                node.addresses["cluster"]: name
+                for name, node in sorted(self.spec.nodes.items())
+                if node.role is NodeRole.COORDINATOR and not node.is_retired
+            },
+        )
             name: self._node(name, node)
             for name, node in sorted(self.spec.nodes.items())
             if not node.is_retired
@@ -211,7 +223,9 @@ class SimCluster:
             now_s=self._wall_s,
             journal=lambda kind, **fields: self.record(kind, node=name, **fields),
             on_watchdog=lambda: self.reset(name, "its watchdog was not petted"),
+            post=self.post,
         )
+        self.post.guards[name] = guard
 
         def on_death(process: Process) -> None:
             client = self.nodes[name].clients.pop(process.name, None)

@@ -1,23 +1,26 @@
-"""A node's guard: exactly `pvc_guard.lease`, with the simulated store, slice and watchdog as its I/O."""
+"""A node's guard: exactly `pvc_guard.lease`, its store, slice, watchdog and post simulated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from pvc_gitops.errors import StoreConflict
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode, encode
+from pvc_gitops.model.ha import HoldRecord
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.records import IncarnationRecord
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.clock import MachineClock
+from pvc_gitops.sim.guards import Post
 from pvc_gitops.sim.hardware import Guests
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.store import Tree
 from pvc_gitops.world.ports import Check, Create, Op, Put
 from pvc_guard import lease
+from pvc_guard.talk import Notebook, Witness
 
 HEARTBEAT_S: Final = 1.0
 # A hair more than a heartbeat, so that rounding never skips one.
@@ -41,6 +44,7 @@ class SimGuard:
     now_s: Callable[[], int]
     journal: Callable[..., None]
     on_watchdog: Callable[[], None]
+    post: Post
     boot_id: str = ""
     is_up: bool = False
     is_paused: bool = False
@@ -52,6 +56,10 @@ class SimGuard:
     _next: Event | None = None
     _opened_version: int = -1
     _was_empty: bool = True
+    _notebook: Notebook | None = None
+    _witness: Witness | None = None
+    _unread: list[bytes] = field(default_factory=list)
+    _has_seen_hold: bool = False
 
     def boot(self, boot_id: str) -> None:
         """The machine has come up; /run is empty."""
@@ -71,7 +79,10 @@ class SimGuard:
             now_s=self._now(),
             is_slice_empty=not self.guests.domains,
             saved=self.kept,
+            coordinators=frozenset(self.post.addresses),
         )
+        self._notebook, self._witness = self.post.notebook(), self.post.witness(self.node)
+        self._has_seen_hold = True
         self._was_empty = not self.guests.domains
         self._perform(actions)
         self._schedule(0.0)
@@ -80,6 +91,8 @@ class SimGuard:
         if self.guard is not None:
             self.kept = lease.saved(self.guard)
         self.is_up, self.guard = False, None
+        self._notebook, self._witness = None, None
+        self._unread.clear()
         if self._next is not None:
             self._next.cancel()
 
@@ -96,6 +109,10 @@ class SimGuard:
         if self.is_up:
             self._take(lease.ShutDown(now_s=self._now()))
 
+    def has_left(self) -> bool:
+        """Has it said its last word?"""
+        return self.guard is not None and isinstance(self.guard.life, lease.Left)
+
     def _tick(self) -> None:
         self._next = None
         if not self.is_up or self.is_paused:
@@ -110,6 +127,10 @@ class SimGuard:
             look = lease.SliceEmpty if is_empty else lease.SlicePopulated
             self._take(look(now_s=now_s))
         self._take(lease.Tick(now_s=now_s))
+        self._look_for_hold()
+        unread, self._unread = self._unread, []
+        for data in unread:
+            self.hear(data)
         if self.is_up:
             is_calm = isinstance(self.guard.life, lease.Holding) and self.can_reach()
             self._schedule(TICK_S if is_calm else BUSY_TICK_S)
@@ -134,6 +155,36 @@ class SimGuard:
                     self.petted_s = self.kernel.now_s
                 case lease.SayLeft():
                     self._say_left(action)
+                case lease.AskOthers():
+                    assert self._notebook is not None
+                    self.post.send(self, self._notebook.ask(action.asked_at_s))
+                case lease.RecordHold():
+                    self._record_hold(action)
+
+    # --- what guards ask each other ---
+
+    def asked(self, data: bytes, look: Callable[[], str | None]) -> bytes | None:
+        """The answer to a datagram; None from a process that does not run."""
+        if self._witness is None or not self.is_up or self.is_paused:
+            return None
+        return self._witness.answer(data, self._now(), look)
+
+    def hear(self, data: bytes) -> None:
+        """A datagram for us; one that finds the process stopped is read when it goes on."""
+        if self.is_paused:
+            self._unread.append(data)
+        elif self._notebook is not None:
+            found = self._notebook.take(data)
+            if found is not None and found[0].is_out:
+                answer, asked_at_s = found
+                self._take(
+                    lease.NoQuorum(
+                        now_s=self._now(),
+                        asked_at_s=asked_at_s,
+                        of=answer.of,
+                        out_for_s=answer.out_for_s,
+                    )
+                )
 
     # --- its transactions ---
 
@@ -190,6 +241,43 @@ class SimGuard:
             self._take(
                 lease.Acknowledged(
                     now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s
+                )
+            )
+
+    def _look_for_hold(self) -> None:
+        if not self.can_reach():
+            return
+        stamped = self.tree.records.get(paths.HOLD)
+        if stamped is None and not self._has_seen_hold:
+            return
+        self._has_seen_hold = stamped is not None
+        hold = None if stamped is None else decode(HoldRecord, stamped.value)
+        self._take(
+            lease.HoldSeen(
+                now_s=self._now(),
+                id=None if hold is None else hold.id,
+                left_s=0.0 if hold is None else float(hold.ends_at_s - self.now_s()),
+            )
+        )
+
+    def _record_hold(self, action: lease.RecordHold) -> None:
+        path = paths.incarnation(self.node)
+        stamped = self.tree.records.get(path)
+        if stamped is None or not self.can_reach():
+            return
+        record = decode(IncarnationRecord, stamped.value)
+        if record.is_revoked or record.id != action.incarnation:
+            self._take(lease.Revoked(now_s=self._now(), incarnation=action.incarnation))
+            return
+        named = replace(record, hold=action.id)
+        if self._commit([Put(path=path, value=encode(named), version=stamped.version)]):
+            self.journal("hold_observed", hold=action.id)
+            self._take(
+                lease.HoldRecorded(
+                    now_s=self._now(),
+                    incarnation=action.incarnation,
+                    id=action.id,
+                    asked_at_s=action.asked_at_s,
                 )
             )
 

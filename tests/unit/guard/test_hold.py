@@ -89,9 +89,12 @@ def test_its_end_with_a_lease_kills_nobody_and_is_recorded():
     assert records(actions) == []
 
 
-def test_the_store_cannot_make_it_longer_under_the_same_name():
-    guard, _ = run(held(left_s=20.0), g.HoldSeen(now_s=110.0, id="hold-1", left_s=3600.0))
-    assert guard.life.lease.hold.until_s == 121.0
+def test_it_may_be_made_longer_and_shorter_while_it_lasts():
+    guard = held(left_s=20.0)
+    for left_s in (3600.0, 5.0):
+        guard, _ = run(guard, g.HoldSeen(now_s=110.0, id="hold-1", left_s=left_s))
+        assert guard.life.lease.hold.until_s == 110.0 + left_s
+        assert guard.held is not None
 
 
 def test_what_the_store_says_has_a_limit():
