@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pvc_gitops.cli.fence_check import fence_check
 from pvc_gitops.errors import UsageError
 
 _NOTHING = 0
@@ -16,7 +17,10 @@ _BLOCKED = 3
 
 @click.group()
 def node() -> None:
-    """Empty a node, and see beforehand what that takes."""
+    """Empty a node, see beforehand what that takes, and whether it could be fenced."""
+
+
+node.add_command(fence_check)
 
 
 @node.command()

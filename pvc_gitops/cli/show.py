@@ -11,6 +11,7 @@ from pvc_gitops.cli import wishes
 from pvc_gitops.model.control import Obstacle
 from pvc_gitops.model.intents import IntentKind
 from pvc_gitops.model.inventory import Inventory, NodeFacts, NodeState
+from pvc_gitops.model.readiness import Grade
 from pvc_gitops.model.records import GuestPhase
 from pvc_gitops.model.spec import Node, VirtualMachine
 from pvc_gitops.world.protocol import Status
@@ -66,6 +67,9 @@ def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, on
         return Health(word="DEGRADED", clause=f"rolled back to {state.quarantine.commit[:7]}")
     return _health_of_planning(state)
 
+    exposed = [row.node for row in state.fencing if row.grade is Grade.NOT]
+    if exposed:
+        return Health(word="DEGRADED", clause=f"{', '.join(exposed[:3])} cannot be fenced")
 
 def _health_of_planning(state: Status) -> Health:
     """What people, or the planner itself, hold back: to be known, and mostly meant so."""

@@ -6,7 +6,7 @@ candidates do not meet at one BMC. What was found is one small record a candidat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import Final
 
@@ -20,6 +20,7 @@ from pvc_gitops.ha.readiness import (
     BLOCKLIST_EVERY_S,
     STALE_S,
     assess,
+    blocklist_troubles,
     first_after_s,
     next_after_s,
 )
@@ -198,6 +199,20 @@ def _nodes(world: World) -> dict[NodeName, Bmc | None]:
 def recorded(world: World) -> dict[NodeName, Readiness]:
     """What the candidates wrote down, by where they run. Raises StoreError."""
     return {NodeName(n): each for n, each in read_all(world.store, paths.READY, Readiness).items()}
+
+
+def alarms(
+    rows: Iterable[FenceReadiness], found: Mapping[NodeName, Readiness]
+) -> Iterator[tuple[str, str, str]]:
+    """What needs a person: subject, what, command. The same trouble of several nodes is said once."""
+    by_trouble: dict[str, list[NodeName]] = {}
+    for row in rows:
+        for trouble in row.troubles:
+            by_trouble.setdefault(trouble, []).append(row.node)
+    for trouble, names in by_trouble.items():
+        yield "fencing", f"{', '.join(names)}: {trouble}", "pvc node fence-check"
+    for trouble in blocklist_troubles(found):
+        yield "fencing", trouble, "pvc node fence-check"
 
 
 def everybody(world: World, found: Mapping[NodeName, Readiness]) -> tuple[FenceReadiness, ...]:

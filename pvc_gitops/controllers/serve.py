@@ -15,7 +15,14 @@ from dataclasses import field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from pvc_gitops.controllers import archive, serve_control, serve_previews, serve_source, slices
+from pvc_gitops.controllers import (
+    archive,
+    serve_control,
+    serve_fencing,
+    serve_previews,
+    serve_source,
+    slices,
+)
 from pvc_gitops.controllers.agent import AgentMemory
 from pvc_gitops.controllers.answers import (
     Event,
@@ -342,3 +349,4 @@ _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]
     **serve_control.HANDLERS,
     **serve_source.HANDLERS,
 }
+    **serve_fencing.HANDLERS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from pvc_gitops.controllers import intents, quarantine, slices
+from pvc_gitops.controllers import intents, quarantine, ready, slices
 from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
@@ -53,6 +53,8 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
     accepted = read(store, paths.ACCEPTED, Accepted)
     held = _held(world, accepted)
     return Status(
+    tried = ready.recorded(world)
+    fencing = ready.everybody(world, tried)
         cluster=next((a.partition("/")[2] for a in inv.applied if a.startswith("cluster/")), ""),
         now_s=world.clock.now_s(),
         answered_by=world.me.node,
@@ -75,13 +77,18 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         nodes=inv.nodes,
         guests=_guests(observed),
         storage=inv.storage,
-        waiting=(*_control(world, inv, held), *_waiting(observed)),
+        waiting=(
+            *_control(world, inv, held),
+            *ready.alarms(fencing, tried),
+            *_waiting(observed),
+        ),
         intents=tuple(sorted(inv.intents.values(), key=lambda each: (each.made_at_s, each.id))),
         withheld=held.withheld,
         quarantine=held.quarantine,
         held=held.addresses,
         running=_running(observed),
     )
+        fencing=fencing,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

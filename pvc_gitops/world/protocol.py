@@ -37,6 +37,7 @@ refused. Operations, with arguments and values (types of `model`, as `model.code
                                         that answer's plan the commit is put in force. commit "": the
                                         last one before the one in force that was carried out whole
     release      {commit, reason}       Quarantined, which it was
+    fence-check  {node}: may be left out [FenceReadiness]; a node that is named is tried first
     look-at-git  {}                     {seen: SourceSeen}; fetches now and answers after the fetch
     source       {}                     SourceState
     source-submit {head, base, pack}    {seen, accepted}: without accepted, `seen` says what is wrong;
@@ -61,6 +62,7 @@ from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.intents import Intent
 from pvc_gitops.model.inventory import NodeFacts, StorageFacts
 from pvc_gitops.model.plan import Plan, ReportItem
+from pvc_gitops.model.readiness import FenceReadiness
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
@@ -191,3 +193,4 @@ class Status:
     quarantine: Quarantine | None = None  # after a rollback
     held: Mapping[CommitId, tuple[Address, ...]] = field(default_factory=dict)  # of it, by the head
     running: CommitId | None = None  # whose steps are carried out now, on nodes that answer
+    fencing: tuple[FenceReadiness, ...] = ()  # all nodes as a fence would find them

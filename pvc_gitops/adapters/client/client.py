@@ -18,6 +18,7 @@ from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.preview import Answer, Preview
 from pvc_gitops.model.records import SourceSeen, StepResult, Target
+from pvc_gitops.model.readiness import FenceReadiness
 from pvc_gitops.model.source import SourceOutcome, SourceState
 from pvc_gitops.world.protocol import (
     LINE_BYTES_MAX,
@@ -148,6 +149,12 @@ class Client:
         return self._decode(
             SourceOutcome, self._ask("source-submit", head=head, base=base, pack=text)
         )
+
+    def fence_check(self, node: str | None) -> tuple[FenceReadiness, ...]:
+        """How a fence would find all nodes; or one, whose BMC is tried first."""
+        asked = {} if node is None else {"node": node}
+        found = self._ask("fence-check", **asked)
+        return tuple(self._decode(FenceReadiness, value) for value in found)
 
     def accept(self, commit: str, reason: str) -> SourceOutcome:
         """Adopt the branch's tip although it is refused."""
