@@ -18,6 +18,7 @@ from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.intents import CLUSTER, Intent, IntentId, IntentKind, is_answered
 from pvc_gitops.model.ledger import EntryKind
+from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import Accepted, Applied, PlacementRecord
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.authority import may_operate
@@ -159,7 +160,8 @@ def _with_what_is(store: Store, wish: Wish) -> Wish:
     placement = _placement(store, wish.subject)
     if wish.kind is IntentKind.MIGRATE:
         source = "" if placement is None else placement.owner
-        return replace(wish, data={"node": wish.data.get("node", ""), "from": source})
+        asked = {key: wish.data.get(key, "") for key in ("node", "method")}
+        return replace(wish, data={**asked, "from": source})
     return replace(wish, data={"starts": str(0 if placement is None else placement.starts)})
 
 
@@ -400,6 +402,8 @@ def _refused_move(store: Store, wish: Wish) -> Refused | None:
         return Refused(message=f"{wish.subject} is nowhere: it has no owner yet")
     if to and read(store, paths.applied(Address(f"node/{to}")), Applied) is None:
         return Refused(message=f"the cluster has no node {to!r}")
+    if wish.data.get("method", "") not in ("", *MoveMethod):
+        return Refused(message=f"a guest is moved {' or '.join(MoveMethod)}")
     if to == placement.owner and placement.incoming is None:
         return Refused(message=f"{wish.subject} is on {to} already")
     for intent in read_all(store, paths.INTENTS, Intent).values():

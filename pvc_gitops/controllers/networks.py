@@ -155,7 +155,7 @@ def _served(view: View) -> Iterator[tuple[int, DhcpConfig]]:
 
 
 def _hosts(view: View, record: Applied) -> Iterable[DhcpHost]:
-    for guest, nic in _nics(view, record):
+    for guest, nic in _nics(view, record, is_expected=True):
         lease = guest.nics.get(nic)
         if lease is not None and lease.address is not None:
             yield DhcpHost(mac=lease.mac, address=lease.address, hostname=guest.name)
@@ -175,12 +175,18 @@ def _neighbours(view: View, record: Applied) -> tuple[Neighbour, ...]:
     return tuple(sorted(found, key=lambda each: each.mac))
 
 
-def _nics(view: View, record: Applied) -> Iterator[tuple[Applied, str]]:
-    """NICs on this network of the guests that this node owns."""
+def _nics(
+    view: View, record: Applied, *, is_expected: bool = False
+) -> Iterator[tuple[Applied, str]]:
+    """NICs on this network of the guests that this node owns; with those that are on their way to it,
+    so that whatever takes time is ready when they come."""
     called = view.networks_called
     for name, guest in view.guests.items():
         placement = view.placements.get(name)
-        if placement is None or view.node is None or placement.owner != view.node.name:
+        if placement is None or view.node is None:
+            continue
+        owners = (placement.owner, placement.incoming if is_expected else None)
+        if view.node.name not in owners:
             continue
         nics: Mapping[str, Spec] = guest.spec["nics"]
         for nic in sorted(nics):

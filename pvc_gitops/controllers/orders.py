@@ -158,7 +158,9 @@ def _wanted(
         if over:
             _end(world, lead, intent, over)
             return []
-        return [Going(vm=name, to=to, intent=intent.id)]
+        method = intent.data.get("method")
+        how = MoveMethod(method) if method else None
+        return [Going(vm=name, to=to, intent=intent.id, method=how)]
     if intent.kind is IntentKind.RETURN:
         home = NodeName(intent.subject.partition("/")[2])
         away = [

@@ -36,6 +36,7 @@ class Going:
     vm: VmName
     to: NodeName | None
     intent: IntentId
+    method: MoveMethod | None = None  # None: as it is declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +147,14 @@ def _go(of: Scene, what: Going, room: _Room, found: Orders) -> None:
         return
     guest, source = seat
     method = of.methods.get(what.vm)
-    if method is None:
+    if method is None and what.method is not MoveMethod.SHUTDOWN:
         found.refused[what.intent] = "its migration.method is none"
         return
+    if what.method is MoveMethod.LIVE and method is not MoveMethod.LIVE:
+        found.refused[what.intent] = "it cannot be moved alive: see its migration.method"
+        return
+    method = what.method or method
+    assert method is not None
     to, why = _destination(of, room, guest, source, what.to)
     if to is None:
         found.refused[what.intent] = why

@@ -22,7 +22,8 @@ class IntentKind(StrEnum):
     APPROVE = "approve"  # an effect: a plan that waits in manual mode may be published
     RETRY = "retry"  # a commit or an address that is not tried any more by itself
     MIGRATE = (
-        "migrate"  # vm/NAME: it leaves `data["from"]` for `data["node"]`; "": for wherever is best
+        "migrate"  # vm/NAME: it leaves `data["from"]` for `data["node"]`; "": for wherever is best;
+        # `data["method"]`: live, shutdown, or "" for what it declares
     )
     RETURN = "return"  # node/NAME: whom the drain `data["drain"]` moved away comes back
     DRAIN = "drain"  # node/NAME: its guests leave, none comes; never ends by itself

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pvc_gitops.controllers.ha import HaMemory
 from pvc_gitops.model import paths
 from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.intents import Intent, IntentKind
 from pvc_gitops.model.inventory import NodeState
+from pvc_gitops.model.moves import Moves
 from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord, Phase, Wanted
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.process import Process
 
+NOTICED_S: Final = 1.0  # a guard acts upon a lease's end within a tick
+
+
+def coming(cluster: SimCluster) -> str:
+    """What guards and watchdogs are about to do, with a quorum or without."""
+    for node in cluster.nodes.values():
+        if not node.is_up:
+            continue
+        guard = node.guard
+        is_still = node.is_paused or not guard.is_up or guard.is_paused
+        if is_still and guard.armed_s is not None:
+            return f"the watchdog of {node.name} runs out"
+        is_alone = node.guests.domains and not cluster.reaches_store(node.name)
+        # Without a quorum anywhere the others' word may renew it for ever: that is rest, too.
+        if is_alone and cluster.kernel.now_s < cluster.changed_at_s + guard.lease_s + NOTICED_S:
+            return f"the lease of {node.name} runs out"
+    return ""
+
 
 def pending(cluster: SimCluster) -> str:
     """What HA is about to do, or waits for that will come by itself."""
-    if not cluster.has_autonomy:
-        return ""
     leader = next((n for n in cluster.reaching() if n.ha is not None and _leads(n.ha)), None)
     if leader is None or leader.ha is None:
         can_lead = any(
@@ -25,7 +45,28 @@ def pending(cluster: SimCluster) -> str:
     memory: HaMemory = leader.ha.memory
     now_s = leader.clock.now_s()
     waits = (_of_node(cluster, memory, name, now_s) for name in cluster.nodes)
-    return next((text for text in waits if text), "") or _of_lost(cluster)
+    return next((text for text in waits if text), "") or _of_lost(cluster) or _of_moves(cluster)
+
+
+def _of_moves(cluster: SimCluster) -> str:
+    """What operators want moved, and can be."""
+    moves = cluster.get(paths.MOVES, Moves) or Moves()
+    for vm, placement in cluster.placements().items():
+        reaches = {node.name for node in cluster.reaching()}
+        if placement.incoming is not None and reaches & {placement.owner, placement.incoming}:
+            return f"{vm} is on its way to {placement.incoming}"
+    for name in sorted(cluster.tree.children.get(paths.INTENTS, ())):
+        intent = cluster.get(f"{paths.INTENTS}/{name}", Intent)
+        if intent is None:
+            continue
+        if intent.kind in (IntentKind.MIGRATE, IntentKind.RETURN):
+            if intent.id not in moves.refused:
+                return f"{intent.id} is under way"
+        elif intent.kind is IntentKind.DRAIN:
+            drain = moves.drains.get(NodeName(intent.subject.partition("/")[2]))
+            if drain is None or set(drain.left) - drain.staying.keys():
+                return f"{intent.id} is under way"
+    return ""
 
 
 def _of_node(cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float) -> str:
@@ -35,8 +76,12 @@ def _of_node(cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float
         return ""
     if fence is None:
         state = memory.watch.state(name, incarnation, now_s, cluster.spec.cluster.lease_s)
-        is_told = bool(memory.told.get(name))
-        return f"{name} is silent" if state is NodeState.UNKNOWN and not is_told else ""
+        if memory.told.get(name):
+            return ""
+        if state is NodeState.LEFT:
+            return f"{name} left guests behind" if _has_lost(cluster, name) else ""
+        is_silent = state is NodeState.UNKNOWN or not _beats(cluster, name)
+        return f"{name} is silent" if is_silent else ""
     if not _is_dead(cluster, fence):
         is_coming = fence.watchdog_s is not None or not memory.told.get(name)
         return f"{name} is being fenced" if is_coming else ""
@@ -47,17 +92,33 @@ def _of_node(cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float
     return ""
 
 
+def _beats(cluster: SimCluster, name: NodeName) -> bool:
+    node = cluster.nodes[name]
+    is_running = node.guard.is_up and not node.guard.is_paused
+    return is_running and cluster.reaches_store(name)
+
+
+def _has_lost(cluster: SimCluster, name: NodeName) -> bool:
+    placements = cluster.placements().items()
+    return any(p.owner == name and _must_run_elsewhere(cluster, vm) for vm, p in placements)
+
+
+def _must_run_elsewhere(cluster: SimCluster, vm: str) -> bool:
+    record = cluster.get(f"{paths.GUESTS}/{vm}", Applied)
+    if record is None or record.phase is not Phase.PRESENT:
+        return False
+    ha = record.spec["ha"]
+    return record.wanted is Wanted.RUNNING and bool(ha["restart"] and ha["relocate"])
+
+
 def _of_lost(cluster: SimCluster) -> str:
     """Guests of the dead that will be given a place."""
     for vm, placement in cluster.placements().items():
         fence = cluster.get(paths.fence(placement.owner), Fence)
-        record = cluster.get(f"{paths.GUESTS}/{vm}", Applied)
-        if fence is None or record is None or not _is_dead(cluster, fence):
+        if fence is None or not _is_dead(cluster, fence):
             continue
-        ha = record.spec["ha"]
-        should_run = record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
         is_told = placement.state is GuestPhase.RECOVERING and "until tier" not in placement.why
-        if should_run and ha["restart"] and ha["relocate"] and not is_told:
+        if _must_run_elsewhere(cluster, vm) and not is_told:
             return f"{vm} has no place yet"
     return ""
 
