@@ -69,7 +69,9 @@ def _of_moves(cluster: SimCluster) -> str:
     return ""
 
 
-def _of_node(cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float) -> str:
+def _of_node(  # noqa: PLR0911  one reason a line
+    cluster: SimCluster, memory: HaMemory, name: NodeName, now_s: float
+) -> str:
     fence = cluster.get(paths.fence(name), Fence)
     incarnation = cluster.get(paths.incarnation(name), IncarnationRecord)
     if incarnation is None:

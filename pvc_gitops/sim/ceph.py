@@ -35,6 +35,7 @@ class Ceph:
     bad_urls: set[str] = field(default_factory=set)  # whose checksum does not match
     on_block: Callable[[], None] = lambda: None  # who may write has changed
     is_up: bool = True  # do monitors and OSDs answer at all?
+    delay_s: float = 0.0  # so much longer than usual they take
     next_nonce: int = 1000
     next_trash: int = 1
 

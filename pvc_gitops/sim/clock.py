@@ -9,7 +9,7 @@ from pvc_gitops.sim.kernel import Kernel
 
 @dataclass(slots=True)
 class MachineClock:
-    """`rate`: its seconds for each of the kernel's. Since `_since_s` by the kernel, `_read_s` by itself."""
+    """`rate`: its seconds for each of the kernel's. At `_since_s` of the kernel's it showed `_read_s`."""
 
     kernel: Kernel
     rate: float = 1.0

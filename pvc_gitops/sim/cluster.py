@@ -34,6 +34,7 @@ from pvc_gitops.sim.hardware import (
     ServicesPort,
     VaultPort,
 )
+from pvc_gitops.sim.insides import Insides, ProbesPort
 from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.machines import Bmcs, MachinesPort
 from pvc_gitops.sim.migration import Migrations
@@ -141,11 +142,11 @@ class SimCluster:
             on_block=self._writers_changed,
         )
         self.hands = Hands(ceph=self.ceph)
+        self.insides = Insides(kernel=self.kernel)
         self.wires = Wires(is_answering=self._is_answering)
         self.ensemble = Ensemble(kernel=self.kernel, wires=self.wires, servers={})
+        self.changed_at_s = 0.0  # who reaches whom
         self._monitors: frozenset[NodeName] = frozenset()  # those that form a quorum
-        self._found(self.spec, subject)
-        self.nodes: dict[NodeName, SimNode] = {
         self.post = Post(
             kernel=self.kernel,
             wires=self.wires,
@@ -157,6 +158,8 @@ class SimCluster:
                 if node.role is NodeRole.COORDINATOR and not node.is_retired
             },
         )
+        self._found(self.spec, subject)
+        self.nodes: dict[NodeName, SimNode] = {
             name: self._node(name, node)
             for name, node in sorted(self.spec.nodes.items())
             if not node.is_retired
@@ -198,9 +201,7 @@ class SimCluster:
             storage_address=declared.addresses["storage"],
             checkers=self.checkers,
             on_change=lambda: self.nodes[name].agent.wake(),  # noqa: PLW0108  made below
-            on_start=lambda guest: self.checkers.started_elsewhere(
-                guest, name, self._incarnation(name), self._is_dead
-            ),
+            on_start=lambda guest: self._started(guest, name),
             can_reach_storage=lambda: self.reaches_storage(name),
         )
         guests.migrations = Migrations(
@@ -255,6 +256,7 @@ class SimCluster:
                 on_death=on_death,
                 clock=clock,
                 on_still=on_still,
+                storage_delay_s=lambda: self.ceph.delay_s,
             )
 
         is_coordinator = declared.role is NodeRole.COORDINATOR
@@ -317,7 +319,20 @@ class SimCluster:
                 is_answering=lambda address: self._answers(name, address),
             ),
             logins=LoginsPort(node.files, process),
+            probes=ProbesPort(self.insides, node.guests, self._guest_at),
         )
+
+    def _started(self, guest: str, node: NodeName) -> None:
+        self.insides.started(guest)
+        self.checkers.started_elsewhere(guest, node, self._incarnation(node), self._is_dead)
+
+    def _guest_at(self, address: str) -> str | None:
+        """Whose address it is."""
+        for name in self.tree.children.get(paths.GUESTS, ()):
+            nics = self.tree.records[f"{paths.GUESTS}/{name}"].value["nics"]
+            if any(nic["address"] == address for nic in nics.values()):
+                return name
+        return None
 
     def world_of(self, node: SimNode, process: Process) -> World:
         """A world for looking, not for a process: whoever looks is no client of the store."""
@@ -468,7 +483,7 @@ class SimCluster:
         node = self.nodes[name]
         if mode in ("on", "off"):
             node.has_store = mode == "on"
-            self._expire_later(node)
+            self.looked_anew()
             return
         for client in node.clients.values():
             if mode == "stale":
@@ -514,6 +529,7 @@ class SimCluster:
 
     def looked_anew(self) -> None:
         """Machines, links or servers have changed: who forms a quorum now, and whose sessions end?"""
+        self.changed_at_s = self.kernel.now_s
         self.ensemble.look()
         self._monitors = self._monitors_now()
         for node in self.nodes.values():

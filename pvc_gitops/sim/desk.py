@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pvc_gitops.controllers.answers import Poke, Refusal, Value
+from pvc_gitops.controllers.intents import TERMS
 from pvc_gitops.controllers.serve import answer
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Quarantine, Withheld
-from pvc_gitops.model.intents import CLUSTER, IntentKind
-from pvc_gitops.model.records import Target
+from pvc_gitops.model.ids import Address
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind
+from pvc_gitops.model.records import Applied, Target
 from pvc_gitops.sim.cluster import SimCluster, SimNode
 from pvc_gitops.world.protocol import Question
 
@@ -44,15 +46,32 @@ def ask(cluster: SimCluster, op: str, **args: object) -> Any:  # noqa: ANN401  a
     raise UsageError(f"{op} was not answered in {LIMIT_S:.0f} s")
 
 
-def wish(cluster: SimCluster, verb: str, args: list[str]) -> None:
-    """Play one of the words `freeze halt approve retry rollback release`. Raises UsageError."""
+WISHES: Final = frozenset(
+    {"freeze", "halt", "approve", "retry", "rollback", "release"}
+    | {"drain", "undrain", "hold", "maintenance", "run"}
+)
+REASON: Final = "as the script says"
+# Intents of scripts do not end by themselves; these kinds need an end, and take this at most.
+_ENDS_S: Final = {
+    IntentKind.HOLD: TERMS[IntentKind.HOLD].max_s,
+    IntentKind.MAINTENANCE: TERMS[IntentKind.MAINTENANCE].max_s,
+    IntentKind.POWER: TERMS[IntentKind.POWER].max_s,
+}
+
+
+def wish(cluster: SimCluster, verb: str, args: Sequence[str]) -> None:
+    """Play one of WISHES. Raises UsageError with the refusal, as an operator would read it."""
     match verb, args:
-        case (("freeze" | "halt"), ["on"]):
-            ask(cluster, "intent", kind=verb, subject=CLUSTER, reason="as the script says")
-        case (("freeze" | "halt"), _):
-            for intent in ask(cluster, "intents"):
-                if intent.kind is IntentKind(verb):
-                    ask(cluster, "end-intent", id=intent.id)
+        case (("freeze" | "halt" | "hold" | "maintenance"), [("on" | "off") as state]):
+            _switch(cluster, IntentKind(verb), CLUSTER, on=state == "on")
+        case "drain", [node]:
+            _switch(cluster, IntentKind.DRAIN, f"node/{node}", on=True)
+        case "undrain", [node]:
+            _switch(cluster, IntentKind.DRAIN, f"node/{node}", on=False)
+        case "run", [vm, ("start" | "stop") as power]:
+            _power(cluster, f"vm/{vm}", power)
+        case "run", [vm, ("migrate" | "relocate") as how, node]:
+            _place(cluster, f"vm/{vm}", node, how)
         case "approve", _:
             held = _record(cluster, paths.WITHHELD, Withheld)
             effect = "" if held is None else held.effect
@@ -66,7 +85,41 @@ def wish(cluster: SimCluster, verb: str, args: list[str]) -> None:
         case "release", _:
             aside = _record(cluster, paths.QUARANTINED, Quarantine)
             for each in () if aside is None else aside.commits:
-                ask(cluster, "release", commit=each.commit, reason="as the script says")
+                ask(cluster, "release", commit=each.commit, reason=REASON)
+
+
+def _switch(cluster: SimCluster, kind: IntentKind, subject: str, *, on: bool) -> None:
+    """An intent about something stands, or none does."""
+    before = _standing(cluster, kind, subject)
+    if on and not before:
+        for_s = _ENDS_S.get(kind)
+        ask(cluster, "intent", kind=kind.value, subject=subject, reason=REASON, for_s=for_s)
+    for intent in () if on else before:
+        ask(cluster, "end-intent", id=intent.id, reason=REASON)
+
+
+def _power(cluster: SimCluster, subject: str, power: str) -> None:
+    """As `pvc vm start` and `pvc vm stop`: starting what git wants running ends who stopped it."""
+    before = _standing(cluster, IntentKind.POWER, subject)
+    record = _record(cluster, paths.applied(Address(subject)), Applied)
+    is_declared_so = record is not None and record.spec["run_state"] == "running"
+    if power == "stop" or not is_declared_so:
+        for_s = _ENDS_S[IntentKind.POWER]
+        data = {"power": power}
+        ask(cluster, "intent", kind="power", subject=subject, data=data, for_s=for_s)
+    for intent in before:
+        ask(cluster, "end-intent", id=intent.id, reason=REASON)
+
+
+def _place(cluster: SimCluster, subject: str, node: str, how: str) -> None:
+    for intent in _standing(cluster, IntentKind.MIGRATE, subject):
+        ask(cluster, "end-intent", id=intent.id, reason=REASON)
+    method = "shutdown" if how == "relocate" else ""
+    ask(cluster, "intent", kind="migrate", subject=subject, data={"node": node, "method": method})
+
+
+def _standing(cluster: SimCluster, kind: IntentKind, subject: str) -> list[Intent]:
+    return [i for i in ask(cluster, "intents") if i.kind is kind and i.subject == subject]
 
 
 def _answers(cluster: SimCluster, node: SimNode) -> bool:

@@ -136,6 +136,7 @@ class HypervisorPort:
     sent: dict[str, Migration] = field(default_factory=dict)  # by this process
 
     def domains(self) -> Mapping[str, DomainFacts]:
+        self._reach("list", "libvirt")
         return {
             name: DomainFacts(
                 name=name,
@@ -149,6 +150,7 @@ class HypervisorPort:
         }
 
     def create_paused(self, domain: Domain) -> None:
+        self._reach("start", domain.name)
         self.process.spend()
         left = self.guests.failing_starts.get(domain.name, 0)
         if left:
@@ -184,6 +186,10 @@ class HypervisorPort:
         each = self._get("shutdown", name)
         if each.state is not GuestState.RUNNING:
             return
+        left = self.guests.deaf_to_stops.get(name, 0)
+        if left:
+            self.guests.deaf_to_stops[name] = left - 1
+            return
         each.state = GuestState.STOPPING
 
         def off() -> None:
@@ -192,12 +198,6 @@ class HypervisorPort:
 
         self.guests.kernel.after(SHUTDOWN_S, off)
 
-    def destroy(self, name: str) -> None:
-        self.process.spend()
-        self.guests.end(name, is_clean=True)
-
-    def attach_nic(self, name: str, nic: NicAttachment) -> None:
-        self._change(name, lambda d: replace(d, nics=_sorted((*d.nics, nic))))
     def send(self, name: str, to: NodeName, *, max_downtime_s: float) -> None:
         del max_downtime_s  # simulated guests change little of their memory
         self.process.spend()
@@ -211,6 +211,13 @@ class HypervisorPort:
     def forget_sending(self, name: str) -> None:
         self.sent.pop(name, None)
 
+    def destroy(self, name: str) -> None:
+        self._reach("destroy", name)
+        self.process.spend()
+        self.guests.end(name, is_clean=True)
+
+    def attach_nic(self, name: str, nic: NicAttachment) -> None:
+        self._change(name, lambda d: replace(d, nics=_sorted((*d.nics, nic))))
 
     def detach_nic(self, name: str, nic: str) -> None:
         self._change(name, lambda d: replace(d, nics=tuple(n for n in d.nics if n.name != nic)))
@@ -252,6 +259,7 @@ class HypervisorPort:
         self._get("disown", name).is_ours = False
 
     def load(self) -> float:
+        self._reach("ask", "libvirt")
         running = (each.domain.vcpus for each in self.guests.domains.values())
         return sum(running) * LOAD_PER_VCPU
 
@@ -266,7 +274,12 @@ class HypervisorPort:
         each = self._get("change", name)
         each.domain = change(each.domain)
 
+    def _reach(self, operation: str, name: str) -> None:
+        if self.guests.is_hanging:
+            raise HypervisorError(operation, name, "no answer within the limit", retryable=True)
+
     def _get(self, operation: str, name: str) -> SimDomain:
+        self._reach(operation, name)
         each = self.guests.domains.get(name)
         if each is None:
             raise HypervisorError(operation, name, "no such domain", retryable=True)

@@ -25,6 +25,7 @@ REST_MIN_S: Final = 0.02  # between two ticks of a process that wants the next o
 # How long jobs take, by the first word of their key; all others take OTHER_JOBS_S.
 JOB_S: Final = {
     "guest.start": 3.0,
+    "guest.ready": 0.1,
     "source.fetch": 0.3,
     "storage": 0.2,
     "pool.create": 2.0,
@@ -35,6 +36,9 @@ JOB_S: Final = {
     "ha.release": 1.0,
 }
 OTHER_JOBS_S: Final = 1.0
+_AT_STORAGE: Final = (
+    *("storage", "pool.", "image.", "disk.", "guest.start", "ha.block", "ha.release"),
+)
 
 
 class Killed(BaseException):
@@ -60,6 +64,8 @@ class Jobs:
             return
         running = JobState(is_done=False, value=None, error=None, progress=None)
         delay_s = JOB_S.get(key.partition(" ")[0], OTHER_JOBS_S)
+        if key.startswith(_AT_STORAGE):
+            delay_s += self.process.storage_delay_s()
         event = self.kernel.after(delay_s, lambda: self._end(key, work))
         self.jobs[key] = _Job(state=running, event=event)
 
@@ -116,6 +122,7 @@ class Process:
     on_death: Callable[[Process], None]
     clock: MachineClock
     on_still: Callable[[Process], None] = lambda _: None  # nothing of it runs for a while
+    storage_delay_s: Callable[[], float] = lambda: 0.0  # on top of what Ceph takes at best
     is_up: bool = False
     is_paused: bool = False
     fuse: int | None = None

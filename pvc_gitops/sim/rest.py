@@ -39,8 +39,9 @@ def pending(cluster: SimCluster) -> str:
     for node in cluster.nodes.values():
         if node.is_powered and not node.is_up:
             return f"{node.name} boots"
-    if not cluster.has_quorum():
-        return ""  # without a quorum nothing more can happen
+    coming = autonomy.coming(cluster)
+    if coming or not cluster.has_quorum():
+        return coming  # without a quorum nothing more can happen
     return (
         _of_source(cluster)
         or autonomy.pending(cluster)

@@ -11,38 +11,87 @@ from simulated import CASES, ON
 
 from pvc_gitops.cli.simulate import simulate
 from pvc_gitops.cli.try_ import try_
-from pvc_gitops.sim.script import ScriptError, parse
+from pvc_gitops.sim.script import Names, ScriptError, manual, parse
 
-NODES = frozenset({"hv1", "hv2"})
+NAMES = Names(nodes=frozenset({"hv1", "hv2", "hv4"}), coordinators=frozenset({"hv1", "hv2"}))
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "message", "hint"),
     [
-        ("wait", "s:1:1: `wait` takes seconds; write: wait SECONDS"),
-        ("wait -3", "s:1:1: `wait` takes seconds"),
-        ("wait 1; powr hv1 on", "s:1:9: no command 'powr'; did you mean 'power'?"),
+        ("wait", "s:1:1: SECONDS is missing", "write: wait SECONDS"),
+        ("wait -3", "s:1:6: '-3' is no number of seconds", "write: wait SECONDS"),
+        ("wait 3 4", "s:1:8: '4' is too much", "write: wait SECONDS"),
+        (
+            "wait 1; powr hv1 on",
+            "s:1:9: no command 'powr'; did you mean 'power'?",
+            "pvc simulate --help lists them",
+        ),
         (
             "# all\n\n  power hv9 on",
-            "s:3:3: the repository declares no node 'hv9' (it has hv1, hv2)",
+            "s:3:9: the repository declares no node 'hv9'; did you mean 'hv4'? (it has hv1, hv2, hv4)",
+            "write: power NODE on|off",
         ),
-        ("power hv1 of", "s:1:1: a node and one of on, off are expected; write: power NODE on|off"),
-        ("drain hv1", "s:1:1: `drain` is not simulated yet: there are no operator intents yet"),
-        ("bmc hv1 lie", "s:1:1: `bmc` is not simulated yet: there is no fencing yet"),
-        ("vm web1 fail-migrate 1", "s:1:1: `fail-migrate` is not simulated yet"),
-        ("store hv1 maybe", "s:1:1: a node and one of on, off, stale, ambiguous are expected"),
-        ("settle soon", "s:1:1: `settle` takes at most a limit in seconds"),
-        ("commit", "s:1:1: one directory is expected; write: commit DIR"),
+        ("power hv1 of", "s:1:11: 'of' is not one of on, off; did you mean 'off'?", "write: power"),
+        ("power hv1", "s:1:1: one of on, off is missing", "write: power NODE on|off"),
+        ("drain", "s:1:1: NODE is missing", "write: drain NODE"),
+        (
+            "bmc hv1",
+            "s:1:1: `bmc hv1` is not whole",
+            "write: bmc NODE on|off|hang|lie | bmc NODE is",
+        ),
+        ("bmc hv1 is hv7", "s:1:12: the repository declares no node 'hv7'", "write: bmc"),
+        ("ha hv4 kill", "s:1:4: hv4 is no coordinator", "write: ha NODE kill"),
+        ("zk hv4 wipe", "s:1:4: hv4 is no coordinator", "write: zk NODE kill"),
+        (
+            "link hv1 storag off",
+            "s:1:10: 'storag' is not one of cluster, storage, upstream",
+            "write",
+        ),
+        ("clock hv1 rate 3", "s:1:16: '3' is no rate from 0.5 to 2", "write: clock NODE rate RATE"),
+        ("vm web1 fail-migrate 1 late", "s:1:24: 'late' is none of prepare", "write: vm VM crash"),
+        ("vm web1 fail-start many", "s:1:20: 'many' is no count", "write: vm VM crash"),
+        ("store hv1 maybe", "s:1:11: 'maybe' is not one of on, off, stale", "write: store NODE"),
+        ("settle soon", "s:1:8: 'soon' is no number of seconds", "write: settle [MAX]"),
+        ("commit", "s:1:1: DIR is missing", "write: commit DIR"),
     ],
 )
-def test_a_mistake_has_its_place(text, message):
+def test_a_mistake_has_its_place(text, message, hint):
     with pytest.raises(ScriptError) as caught:
-        parse(text, name="s", nodes=NODES)
+        parse(text, name="s", names=NAMES)
     assert caught.value.message.startswith(message)
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.exit_code == 2  # 1 says that a rule was broken
+
+
+DESIGNED = """\
+wait 5; settle; settle 60; power hv1 on; power hv1 off
+bmc hv1 on; bmc hv1 off; bmc hv1 hang; bmc hv1 lie; bmc hv1 is hv2
+network hv1 on; network hv1 off; link hv1 cluster off; link hv1 storage on; link hv1 upstream off
+store hv1 on; store hv1 off; store hv1 stale; store hv1 ambiguous
+zk hv1 kill; zk hv1 start; zk hv1 wipe; zk hv1 slow; link hv1 hv4 off; link hv4 hv1 on
+agent hv4 kill; agent hv4 start; agent hv4 pause; agent hv4 resume; agent hv4 restart
+guard hv4 kill; guard hv4 pause; planner hv1 restart; planner hv2 start; ha hv1 kill; ha hv1 resume
+pause hv4; resume hv4; libvirt hv1 hang; libvirt hv1 ok; disk hv1 wipe; clock hv4 rate 1.01
+ceph off; ceph on; ceph slow 2.5; place web1 hv4
+vm web1 crash; vm web1 fail-start 2; vm web1 fail-start 1 hv4; vm web1 fail-migrate 1
+vm web1 fail-migrate 2 switch; vm web1 fail-stop 3
+shutdown hv1; reboot hv4; drain hv1; undrain hv1; hold on; hold off; maintenance on; maintenance off
+run web1 start; run web1 stop; run web1 migrate hv4; run web1 relocate hv4
+commit next; git off; git on
+"""
+
+
+def test_everything_that_the_design_names_is_understood():
+    told = DESIGNED.count(";") + len(DESIGNED.splitlines())
+    assert len(parse(DESIGNED, name="s", names=NAMES)) == told
+    shown = manual()
+    for verb in {command.words[0] for command in parse(DESIGNED, name="s", names=NAMES)}:
+        assert f"\n{verb} " in f"\n{shown}"
 
 
 def test_commands_of_one_line_happen_at_one_instant():
-    found = parse("power hv1 on; power hv2 on # both\nwait 2.5", name="s", nodes=NODES)
+    found = parse("power hv1 on; power hv2 on # both\nwait 2.5", name="s", names=NAMES)
     assert [(c.line, c.column, c.words) for c in found] == [
         (1, 1, ("power", "hv1", "on")),
         (1, 15, ("power", "hv2", "on")),
