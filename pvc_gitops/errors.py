@@ -6,6 +6,7 @@ PvcError
 ├── PrereqError(reason)       an applier's check refused; nothing was touched
 ├── ApplyError(reason)        an applier failed after its first write; state is between
 ├── UsageError(message, hint) the command line or the checkout is not usable as it stands
+│   └── AgentLost             the node that was asked cannot answer any more; another one may
 └── WorldError(operation, target, retryable)
     ├── StoreError            ZooKeeper
     │   ├── StoreConflict     a version or existence check failed; nothing was written
@@ -66,6 +67,10 @@ class UsageError(PvcError):
         self.hint = hint
         self.exit_code = exit_code
         super().__init__(message)
+
+
+class AgentLost(UsageError):
+    """A client's connection ended, or its agent has lost the store. What was asked may have been done."""
 
 
 class WorldError(PvcError):

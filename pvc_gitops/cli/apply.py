@@ -18,15 +18,18 @@ from pvc_gitops.cli.stops import EXIT_STOPPED, told
 from pvc_gitops.errors import UsageError
 
 if TYPE_CHECKING:  # heavy; only what runs needs them
+    from collections.abc import Sequence
+
     from pvc_gitops.adapters.client import Client
     from pvc_gitops.model.checkout import Checkout
-    from pvc_gitops.model.ids import CommitId, PlanId
+    from pvc_gitops.model.ids import CommitId
     from pvc_gitops.model.inventory import Inventory
     from pvc_gitops.model.plan import Plan
 
 EXIT_FAILED = 1
 EXIT_BLOCKED = 3
 EXIT_DIFFERENT = 4
+DIFFERENCES_MAX = 20  # lines
 FOLLOW_TIMEOUT_S = 1800.0  # an import of a large image is the longest thing that a person waits for
 
 
@@ -72,7 +75,7 @@ def apply(ctx: click.Context, repo: Path, push: bool, yes: bool, timeout_s: floa
         if push:
             git_checkout.push(repo, state.remote, tracked)
         may_ask = not yes and sys.stdin.isatty()
-        ctx.exit(_follow(client, state, plan, timeout_s, may_ask=may_ask))
+        ctx.exit(_follow(client, state, plan, inventory, timeout_s, may_ask=may_ask))
 
 
 def _tracked_branch(repo: Path) -> str:
@@ -112,12 +115,15 @@ def _is_applied(client: Client, state: Checkout) -> bool:
 
 
 def _follow(
-    client: Client, state: Checkout, preview: Plan, timeout_s: float, *, may_ask: bool
+    client: Client,
+    state: Checkout,
+    preview: Plan,
+    at: Inventory,
+    timeout_s: float,
+    *,
+    may_ask: bool,
 ) -> int:
     began_s = time.monotonic()
-    target = client.target()
-    # What is under way already, or half done, was not previewed as a whole.
-    is_begun = target is not None and target.commit == state.head
     seen = client.look_at_git()
     if seen.problems or (seen.error and seen.tip != state.head):
         raise UsageError(
@@ -130,23 +136,30 @@ def _follow(
     if ended.outcome != "applied":
         click.echo(words(ended))
         return _exit_code(ended)
-    blocked = preview.summary.blocked
+    done = [client.plan(plan) for plan in ended.plans]
+    blocked = done[-1].summary.blocked if done else preview.summary.blocked
     but = f", but {blocked} blocked" if blocked else ""
     click.echo(f"Applied in {ended.took_s:.0f} s. git = cluster{but}.")
-    if ended.plan is not None and not is_begun and _differs(client, ended.plan, preview):
+    if _differs(client, preview, at, done):
         return EXIT_DIFFERENT
     return EXIT_BLOCKED if blocked else 0
 
 
-def _differs(client: Client, plan: PlanId, preview: Plan) -> bool:
+def _differs(client: Client, preview: Plan, at: Inventory, done: Sequence[Plan]) -> bool:
     """Say so, where the cluster did something else than was shown."""
-    effect = client.plan(plan).effect
-    if effect == preview.effect:
+    from pvc_gitops.planner.departures import departures
+
+    if all(plan.effect == preview.effect for plan in done):
         return False
-    click.echo(
-        f"What the cluster did has effect {effect}, not {preview.effect} as previewed: it had "
-        "changed meanwhile. pvc history shows every step."
-    )
+    found = departures(preview, at, done, client.inventory())
+    if not found:
+        return False
+    click.echo("The cluster did something else than was shown; it had changed meanwhile:")
+    for line in found[:DIFFERENCES_MAX]:
+        click.echo(f"  {line}")
+    if len(found) > DIFFERENCES_MAX:
+        click.echo(f"  … and {len(found) - DIFFERENCES_MAX} more")
+    click.echo("pvc history shows every step.")
     return True
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pvc_gitops.cli.progress import Progress
-from pvc_gitops.errors import UsageError
+from pvc_gitops.errors import AgentLost, UsageError
 
 if TYPE_CHECKING:
     from pvc_gitops.adapters.client import Client
     from pvc_gitops.model.control import Withheld
     from pvc_gitops.model.ids import CommitId, PlanId
+
+GOES_ON: Final = "pvc status shows how far it is"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Ended:
     """How it ended. `outcome` is a word of `world.protocol`, `follow`."""
 
     outcome: str
-    plan: PlanId | None  # the first one of the commit that was seen
+    plans: tuple[PlanId, ...]  # of the commit, as they were seen
     failed: int
     took_s: float
     said: Mapping[str, Any] = field(default_factory=dict)
@@ -40,21 +42,26 @@ class Ended:
 
 def follow(client: Client, commit: CommitId, timeout_s: float, *, began_s: float) -> Ended:
     """Print a line for every step that begins and ends. Raises UsageError where nobody answers."""
-    progress, first = Progress(began_s=began_s), None
-    for event in client.follow(commit, timeout_s):
-        if "outcome" in event:
-            return Ended(
-                outcome=str(event["outcome"]),
-                plan=first,
-                failed=progress.failed,
-                took_s=time.monotonic() - began_s,
-                said=event,
-            )
-        first = first or event.get("plan")
-        line = progress.line(event, now_s=time.monotonic())
-        if line:
-            click.echo(line)
-    raise UsageError("the connection ended", hint="pvc status shows how far it is")
+    progress = Progress(began_s=began_s)
+    plans: list[PlanId] = []
+    try:
+        for event in client.follow(commit, timeout_s):
+            if event.get("plan") is not None and event["plan"] not in plans:
+                plans.append(event["plan"])
+            if "outcome" in event:
+                return Ended(
+                    outcome=str(event["outcome"]),
+                    plans=tuple(plans),
+                    failed=progress.failed,
+                    took_s=time.monotonic() - began_s,
+                    said=event,
+                )
+            line = progress.line(event, now_s=time.monotonic())
+            if line:
+                click.echo(line)
+    except AgentLost as lost:
+        raise UsageError(f"{lost.message}; the cluster goes on", hint=GOES_ON) from lost
+    raise UsageError("the connection ended", hint=GOES_ON)
 
 
 def words(ended: Ended) -> str:

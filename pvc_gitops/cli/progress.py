@@ -21,6 +21,8 @@ class Progress:
 
     def line(self, event: Mapping[str, Any], *, now_s: float) -> str:
         """The line for this event, "" if it tells nothing new."""
+        if "lost" in event:
+            return f"  {self._time(now_s)}  {event['lost']}; {event['now']} goes on telling"
         step, status = str(event["step"]), str(event["status"])
         quarters = int((event.get("progress") or 0.0) / PROGRESS_EVERY)
         if status not in TOLD or self._told.get(step) == (status, quarters):
@@ -34,11 +36,14 @@ class Progress:
     def _text(
         self, step: str, status: str, quarters: int, event: Mapping[str, Any], now_s: float
     ) -> str:
-        minutes, seconds = divmod(int(now_s - self._began_s), 60)
         words = status
         if status == "running" and quarters:
             words += f" {quarters * 25} %"
-        text = f"  {minutes}:{seconds:02d}  {step:{STEP_WIDTH}} {event.get('node', ''):8} {words}"
+        text = f"  {self._time(now_s)}  {step:{STEP_WIDTH}} {event.get('node', ''):8} {words}"
         if status == "failed":
             text += f"\n        {event.get('error', '')}"
         return text.rstrip()
+
+    def _time(self, now_s: float) -> str:
+        minutes, seconds = divmod(int(now_s - self._began_s), 60)
+        return f"{minutes}:{seconds:02d}"

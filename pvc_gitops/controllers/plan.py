@@ -18,6 +18,7 @@ from pvc_gitops.controllers.circumstances import Drifts, tell_drifts
 from pvc_gitops.controllers.circumstances import circumstances as circumstances_of
 from pvc_gitops.controllers.course import Look, allowed, rest, set_pace, with_publishing
 from pvc_gitops.controllers.decisions import policy_of
+from pvc_gitops.controllers.gathering import is_gathered
 from pvc_gitops.controllers.ledger import LedgerMemory
 from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
 from pvc_gitops.controllers.previews import PreviewsMemory
@@ -29,13 +30,11 @@ from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError, StoreConflict, StoreError
 from pvc_gitops.model import paths
 from pvc_gitops.model.control import Pace, Withheld
-from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import NodeName, PlanId
 from pvc_gitops.model.intents import IntentId, IntentKind, standing
 from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.records import Accepted, Formation, StepStatus
-from pvc_gitops.model.spec import Node
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner import windows
 from pvc_gitops.planner.check import problems
@@ -48,7 +47,6 @@ BEATS_EVERY_S: Final = 2.0
 FULL_EVERY_S: Final = 30.0  # what no watch tells: reports, the clock
 WITHOUT_STORE_S: Final = 1.0
 ALLOWED_MAX: Final = 5  # approved plans of one commit that what is left is compared with
-GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
 WATCHED: Final = (
     paths.SEEN,
     paths.ASKED,
@@ -201,14 +199,11 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         ),
     )
     memory = _freshen(world, memory, observed, now_s)
-    applied = dict(observed.inventory.applied)
     asked_s = memory.storage.asked_at_s
     is_fresh = asked_s is not None and asked_s >= memory.changed_at_s
     if not is_fresh and not memory.storage.fault:
         return memory  # the end of the look wakes us
-    if not memory.watch.is_settled(now_s, lease_s(applied)):
-        return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
-    if observed.target is None and _is_gathering(memory.watch, observed.inventory, now_s):
+    if not is_gathered(memory.watch, observed, now_s):
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S)
     # An older look, be it another coordinator's report, may show disks that lie in the trash by now:
     # whatever stands on Ceph then waits, the rest goes on.
@@ -254,22 +249,6 @@ def _at_work(inv: Inventory) -> set[PlanId]:
     """The plan in force, and those of which a node still carries out a step."""
     plans = {claim.plan for claim in inv.claims.values() if claim.plan}
     return plans if inv.target is None else plans | {inv.target}
-
-
-def _is_gathering(watch: NodeWatch, inv: Inventory, now_s: float) -> bool:
-    """Before the first plan of a cluster: are there declared nodes that may still be starting?
-
-    Guests that are placed on the first two of three nodes stay there, against what their groups say.
-    """
-    if watch.since_s is not None and now_s - watch.since_s > GATHERING_S:
-        return False
-    declared = {
-        NodeName(record.name)
-        for record in inv.applied.values()
-        if record.kind is Kind.NODE and not Node.from_spec(record.name, record.spec).is_retired
-    }
-    online = {name for name, facts in inv.nodes.items() if facts.state is NodeState.ONLINE}
-    return not declared <= online
 
 
 def _freshen(

@@ -31,11 +31,10 @@ from pvc_gitops.controllers.answers import (
     Refusal,
     Said,
     Value,
-    fresh_storage,
     storage_of,
 )
 from pvc_gitops.controllers.follow import follow
-from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.gathering import gathered
 from pvc_gitops.controllers.operators import is_operator
 from pvc_gitops.controllers.records import read, write
 from pvc_gitops.controllers.status import status
@@ -63,6 +62,7 @@ from pvc_gitops.world.protocol import AppliedFacts, Hello, Question
 PATIENCE_S: Final = 10.0
 LOOK_TIMEOUT_S: Final = 60.0  # a fetch is killed before that
 CONVERSATIONS_MAX: Final = 64
+EVENTS_A_STEP: Final = 500  # of one question: what more there is has its turn at the next tick
 LATE_S: Final = 3600  # a step that ended while no planner led is written down later
 
 
@@ -82,7 +82,7 @@ class Asking(Protocol):
     def event(self, event: object) -> None: ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Talk:
     asking: Asking
     says: Iterator[Said]
@@ -112,7 +112,9 @@ class Desk:
     def step(self, memory: AgentMemory) -> AgentMemory:
         """Say all that can be said now; returns the memory, poked if somebody asked for it."""
         self._memory = memory
-        self._talks = [talk for talk in self._talks if self._goes_on(talk)]
+        for talk in tuple(self._talks):
+            if not self._goes_on(talk):
+                self._talks.remove(talk)
         return self._memory
 
     def _poked(self, poke: Poke) -> AgentMemory:
@@ -124,7 +126,7 @@ class Desk:
     def _goes_on(self, talk: _Talk) -> bool:
         if talk.asking.is_gone:
             return False
-        for said in talk.says:
+        for told, said in enumerate(talk.says, start=1):
             match said:
                 case None:
                     return True
@@ -132,12 +134,17 @@ class Desk:
                     self._memory = self._poked(said)
                 case Event():
                     talk.asking.event(said.event)
+                    if told >= EVENTS_A_STEP:
+                        return True  # a reader that keeps up is not flooded
                 case Value():
                     talk.asking.value(said.value)
                     return False
                 case Refusal():
                     talk.asking.error(said.code, said.message, said.hint)
                     return False
+        # What it raised ended the tick before, which the loop has survived and written down.
+        hint = "journalctl -u pvc-node-agent on that node says why"
+        talk.asking.error("broken", "this agent failed to answer that", hint)
         return False
 
 
@@ -151,17 +158,18 @@ def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
             hint=f"it knows {', '.join(sorted(_HANDLERS))}",
         )
         return
-    until_s = world.clock.monotonic_s() + PATIENCE_S
+    silent_s: float | None = None  # since when the store gives no answer
     try:
         while True:
             try:
-                if question.operator is None or is_operator(world.store, question.operator):
-                    yield from handler(question, world, recall)
-                else:  # the connection is older than the commit that removed them
-                    yield _not_declared(question.operator)
+                for said in _said(handler, question, world, recall):
+                    silent_s = None
+                    yield said
             except StoreError as error:
                 # Begun anew: what was told already is told again, which a listener must bear anyway.
-                if not error.retryable or world.clock.monotonic_s() > until_s:
+                now_s = world.clock.monotonic_s()
+                silent_s = now_s if silent_s is None else silent_s
+                if not error.retryable or now_s > silent_s + PATIENCE_S:
                     raise
                 yield None
             else:
@@ -176,6 +184,18 @@ def answer(question: Question, world: World, recall: Recall) -> Iterator[Said]:
         )
     except PvcError as error:
         yield Refusal(code="refused", message=str(error))
+
+
+def _said(
+    handler: Callable[[Question, World, Recall], Iterator[Said]],
+    question: Question,
+    world: World,
+    recall: Recall,
+) -> Iterator[Said]:
+    if question.operator is None or is_operator(world.store, question.operator):
+        yield from handler(question, world, recall)
+    else:  # the connection is older than the commit that removed them
+        yield _not_declared(question.operator)
 
 
 def _not_declared(name: str) -> Refusal:
@@ -214,9 +234,7 @@ def _release() -> str:
 
 def _inventory(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del question
-    # Records that changed since the last look at Ceph would seem to contradict it.
-    yield from fresh_storage(world, recall)
-    observed = inventory(world, recall().watch, storage_of(recall))
+    observed = yield from gathered(world, recall)
     yield _founded(None if observed is None else observed.inventory)
 
 

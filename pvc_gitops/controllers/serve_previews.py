@@ -6,15 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from pvc_gitops.controllers import decisions, previews
-from pvc_gitops.controllers.answers import (
-    Recall,
-    Refusal,
-    Said,
-    Value,
-    fresh_storage,
-    storage_of,
-)
-from pvc_gitops.controllers.observe import inventory
+from pvc_gitops.controllers.answers import Recall, Refusal, Said, Value
+from pvc_gitops.controllers.gathering import gathered
 from pvc_gitops.model.ids import PlanId
 from pvc_gitops.world.ports import World
 from pvc_gitops.world.protocol import Question
@@ -35,8 +28,7 @@ def _export(question: Question, world: World, recall: Recall) -> Iterator[Said]:
             kept, "no-plan", f"the inputs of plan {asked} are not kept", "pvc history"
         )
         return
-    yield from fresh_storage(world, recall)
-    observed = inventory(world, recall().watch, storage_of(recall))
+    observed = yield from gathered(world, recall)
     found = None if observed is None else decisions.inputs_now(world, observed.inventory)
     yield _or_refused(found, *_NOT_FOUNDED)
 
@@ -48,8 +40,7 @@ def _or_refused(value: object, code: str, message: str, hint: str) -> Said:
 
 def _preview(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     """Plan what a client hands in, by a child with limits."""
-    yield from fresh_storage(world, recall)
-    observed = inventory(world, recall().watch, storage_of(recall))
+    observed = yield from gathered(world, recall)
     if observed is None or observed.inventory.accepted is None:
         yield _or_refused(None, *_NOT_FOUNDED)
         return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final, Protocol, TypeVar
 
-from pvc_gitops.errors import UsageError
+from pvc_gitops.errors import AgentLost, UsageError
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Quarantined
 from pvc_gitops.model.export import Export
@@ -33,6 +34,14 @@ from pvc_gitops.world.protocol import (
 T = TypeVar("T")
 # Refusals that scripts tell apart (DESIGN section 5).
 EXIT_BY_CODE: Final = {"effect-differs": 4, "stopped": 5}
+NOT_READY: Final = "not-ready"  # the agent has no store: another node may have one
+# What changes something is never asked twice: the first question may have been carried out.
+CHANGING: Final = frozenset(
+    {"intent", "end-intent", "rollback", "release", "source-submit", "source-accept"}
+)
+# A node that lost its power is fenced, and its agent's successor elected, in less.
+LOST_S: Final = 90.0
+PAUSE_S: Final = 0.5
 
 
 class Channel(Protocol):
@@ -50,10 +59,11 @@ class Channel(Protocol):
 
 
 class Client:
-    """One connection. Questions are asked one after another."""
+    """A connection, which `reopen` replaces where it ends. Questions are asked one after another."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, reopen: Callable[[], Channel] | None = None) -> None:
         self._channel = channel
+        self._reopen = reopen
         self._number = 0
 
     def close(self) -> None:
@@ -165,7 +175,30 @@ class Client:
         return self._decode(SourceSeen, self._ask("look-at-git")["seen"])
 
     def follow(self, commit: CommitId, timeout_s: float) -> Iterator[Mapping[str, Any]]:
-        """Events as they come; the last item is `{"outcome": applied|failed|timeout, "plan": …}`."""
+        """Events as they come; the last item is `{"outcome": applied|failed|timeout, "plan": …}`.
+
+        Where the node that is asked falls away, the next one that answers tells all again, after an
+        event `{"lost": why, "now": who}`. Raises AgentLost when nobody has told anything for LOST_S.
+        """
+        end_s = time.monotonic() + timeout_s
+        left_s, lost_s = timeout_s, 0.0
+        while True:
+            try:
+                for said in self._followed(commit, left_s):
+                    yield said
+                    lost_s = 0.0
+                    if "outcome" in said:
+                        return
+            except AgentLost as lost:
+                now_s = time.monotonic()
+                lost_s = lost_s or now_s
+                if now_s > lost_s + LOST_S:
+                    raise
+                self._replace(lost, until_s=lost_s + LOST_S)
+                yield {"lost": lost.message, "now": self._channel.name}
+                left_s = max(0.0, end_s - time.monotonic())
+
+    def _followed(self, commit: CommitId, timeout_s: float) -> Iterator[Mapping[str, Any]]:
         number = self._send("follow", {"commit": commit, "timeout_s": timeout_s})
         while True:
             answer = self._receive(number)
@@ -175,7 +208,28 @@ class Client:
             yield answer["event"]
 
     def _ask(self, op: str, **args: object) -> Any:  # noqa: ANN401  JSON
+        try:
+            return self._receive(self._send(op, args))["value"]
+        except AgentLost as lost:
+            if op in CHANGING:
+                raise
+            self._replace(lost, until_s=0.0)
         return self._receive(self._send(op, args))["value"]
+
+    def _replace(self, lost: AgentLost, *, until_s: float) -> None:
+        """Connect anew, to whoever answers; once at least. Raises AgentLost where nobody does."""
+        if self._reopen is None:
+            raise lost
+        self._channel.close()
+        while True:
+            time.sleep(PAUSE_S)  # whoever has just fallen away may still take connections
+            try:
+                self._channel = self._reopen()
+            except UsageError as error:
+                if time.monotonic() > until_s:
+                    raise AgentLost(f"{lost.message}; {error.message}", hint=error.hint) from lost
+            else:
+                return
 
     def _send(self, op: str, args: Mapping[str, object]) -> int:
         self._number += 1
@@ -202,6 +256,8 @@ class Client:
             ) from err
         if "error" in answer:
             error = answer["error"]
+            if error.get("code") == NOT_READY:
+                raise AgentLost(error["message"], hint=error.get("hint", ""))
             code = EXIT_BY_CODE.get(error.get("code"), 1)
             raise UsageError(error["message"], hint=error.get("hint", ""), exit_code=code)
         assert answer["id"] == number, answer["id"]
@@ -216,9 +272,9 @@ class Client:
                 hint="pvc --version here and on the node",
             ) from err
 
-    def _ended(self) -> UsageError:
+    def _ended(self) -> AgentLost:
         why = self._channel.last_words()
-        return UsageError(
+        return AgentLost(
             f"the connection to {self._channel.name} ended{': ' + why if why else ''}",
             hint="is pvc-node-agent running there? systemctl status pvc-node-agent",
         )

@@ -18,6 +18,7 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.world.names import AGENT_SOCKET
 
 CONNECT_S: Final = 5
+SILENT_MAX: Final = 3  # unanswered questions of ssh's own, CONNECT_S apart: the node is gone
 HINT: Final = (
     "name a node: --host ssh://pvc@NODE, PVC_HOST, or git config pvc.host; on a node itself --host"
     f" unix://{AGENT_SOCKET}"
@@ -31,26 +32,44 @@ STRANGER_HINT: Final = (
 
 
 def connect(host: str | None, repo: Path) -> Client:
-    """A client of the first node that answers. Raises UsageError that says which were tried."""
-    tried: list[str] = []
-    for each in candidates(host, repo):
-        try:
-            client = Client(_open(each))
-        except (OSError, UsageError) as err:
-            tried.append(f"{each}: {err}")
-            continue
-        try:
-            client.hello()
-        except UsageError as err:
-            client.close()
-            tried.append(f"{each}: {err}")
-        else:
-            return client
-    if not tried:
-        raise UsageError("which cluster? This folder's repository names no node", hint=HINT)
-    is_stranger = any(STRANGER in each for each in tried)
-    hint = STRANGER_HINT if is_stranger else HINT
-    raise UsageError("no node answers:\n  " + "\n  ".join(tried), hint=hint)
+    """A client of the first node that answers, and then of the next where that one falls away.
+
+    Raises UsageError that says which were tried.
+    """
+    ways = Ways(list(candidates(host, repo)))
+    return Client(ways.open(), ways.open)
+
+
+@dataclass(slots=True)
+class Ways:
+    """Where to knock, in order."""
+
+    places: list[str]
+
+    def open(self) -> Channel:
+        """To the first that answers. It is the last that is tried by the next call: who opens a second
+        connection has lost the first. Raises UsageError that says which were tried."""
+        tried: list[str] = []
+        for each in tuple(self.places):
+            try:
+                channel = _open(each)
+            except (OSError, UsageError) as err:
+                tried.append(f"{each}: {err}")
+                continue
+            try:
+                Client(channel).hello()
+            except UsageError as err:
+                channel.close()
+                tried.append(f"{each}: {err}")
+            else:
+                self.places.remove(each)
+                self.places.append(each)
+                return channel
+        if not tried:
+            raise UsageError("which cluster? This folder's repository names no node", hint=HINT)
+        is_stranger = any(STRANGER in each for each in tried)
+        hint = STRANGER_HINT if is_stranger else HINT
+        raise UsageError("no node answers:\n  " + "\n  ".join(tried), hint=hint)
 
 
 def candidates(host: str | None, repo: Path) -> tuple[str, ...]:
@@ -158,6 +177,8 @@ class SshChannel:
 def ssh_command(user: str | None, host: str, port: int | None) -> Sequence[str]:
     # BatchMode: nobody is there to type a password between two lines of a protocol.
     command = ["ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+    # A node without power says no good-bye, and ssh would wait for it for ever.
+    command += ["-o", f"ServerAliveInterval={CONNECT_S}", "-o", f"ServerAliveCountMax={SILENT_MAX}"]
     if port is not None:
         command += ["-p", str(port)]
     if user is not None:

@@ -32,7 +32,7 @@ def withheld(obstacle, **more):
 
 
 def ended(outcome, **said):
-    return Ended(outcome=outcome, plan=None, failed=1, took_s=3.2, said=said)
+    return Ended(outcome=outcome, plans=(), failed=1, took_s=3.2, said=said)
 
 
 def held(obstacle):
@@ -72,14 +72,14 @@ class Client:
 STEP = {"plan": "p1", "step": "vm.put vm/web1", "node": "hv1", "progress": None, "error": ""}
 
 
-def test_following_prints_steps_and_keeps_the_first_plan(capsys):
+def test_following_prints_steps_and_keeps_the_plans(capsys):
     client = Client(
         {**STEP, "status": "running"},
         {**STEP, "status": "done", "plan": "p2"},
         {"outcome": "applied", "plan": "p2"},
     )
     end = follow(client, COMMIT, 10, began_s=0.0)
-    assert (end.outcome, end.plan, end.withheld) == ("applied", "p1", None)
+    assert (end.outcome, end.plans, end.withheld) == ("applied", ("p1", "p2"), None)
     assert "vm.put vm/web1" in capsys.readouterr().out
 
 

@@ -8,8 +8,10 @@ import pytest
 from simulated_world import BASE
 
 from pvc_gitops.cli.show import health, status_text
-from pvc_gitops.controllers import agent
+from pvc_gitops.controllers import agent, serve
+from pvc_gitops.controllers.answers import Event, Value
 from pvc_gitops.controllers.serve import Desk
+from pvc_gitops.errors import StoreUnavailable
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.play import Player
 from pvc_gitops.world.protocol import Question
@@ -179,3 +181,62 @@ def test_history_is_told_newest_first_and_by_address():
     newest = max(entry.at_s for entry in steps)
     assert one.ask("history", since_s=newest + 1).answer == []
     assert all(e.at_s < newest for e in one.ask("history", until_s=newest - 1).answer)
+
+
+def handled_by(monkeypatch, says):
+    """One operation more, `play`, that says what a test wants."""
+    monkeypatch.setattr(serve, "_HANDLERS", {**serve._HANDLERS, "play": lambda *_: says()})
+
+
+def test_a_question_that_raises_is_answered_all_the_same_and_the_others_go_on(one, monkeypatch):
+    def says():
+        yield None
+        raise KeyError("a bug")
+
+    handled_by(monkeypatch, says)
+    broken, waiting = Asked("play"), Asked("follow", commit="f" * 40, timeout_s=1e6)
+    one.desk.ask(broken)
+    one.desk.ask(waiting)
+    one.desk.step(one.memory)
+    with pytest.raises(KeyError):  # survived and written down by the loop
+        one.desk.step(one.memory)
+    one.desk.step(one.memory)
+    assert broken.refusal[0] == "broken"
+    assert one.desk.is_busy
+    waiting.is_gone = True
+    one.desk.step(one.memory)
+    assert not one.desk.is_busy
+
+
+def test_many_events_are_told_in_portions_that_a_reader_can_take(one, monkeypatch):
+    def says():
+        yield from (Event(event={"number": number}) for number in range(1700))
+        yield Value(value="end")
+
+    handled_by(monkeypatch, says)
+    asked, counts = Asked("play"), []
+    one.desk.ask(asked)
+    while asked.answer is None:
+        one.desk.step(one.memory)
+        counts.append(len(asked.events))
+    assert counts == [500, 1000, 1500, 1700]
+    assert [event["number"] for event in asked.events] == list(range(1700))
+
+
+def test_the_store_may_be_away_for_a_moment_late_in_a_long_answer(monkeypatch):
+    """Patience counts from when the store fell silent, not from when somebody asked."""
+    one = Agent()
+    clock, lost = one.world.clock, []
+
+    def says():
+        until_s = clock.monotonic_s() + 3 * serve.PATIENCE_S
+        while not lost and clock.monotonic_s() < until_s:
+            yield None
+        if len(lost) < 3:
+            lost.append(clock.monotonic_s())
+            raise StoreUnavailable("read", "/pvc", "the connection was lost")
+        yield Value(value="end")
+
+    handled_by(monkeypatch, says)
+    assert one.ask("play").answer == "end"
+    assert len(lost) == 3
