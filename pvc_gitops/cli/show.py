@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -33,6 +33,14 @@ _HOUR_S: Final = 3600
 _DAY_S: Final = 86400
 
 
+# Nodes that do not answer, and what is said of them.
+_SILENT: Final[Mapping[NodeState, str]] = {
+    NodeState.UNKNOWN: "silent",
+    NodeState.FENCING: "silent, its death is not proven yet",
+    NodeState.FENCED: "dead, its guests may run elsewhere",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """One word and one clause."""
@@ -45,7 +53,7 @@ def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, on
     """Is it all right? The worst thing first."""
     if not state.is_store_connected or 2 * state.quorum <= state.quorum_of:
         return Health(word="UNKNOWN", clause="no ZooKeeper quorum: what is shown may be old")
-    silent = sorted(n for n, facts in state.nodes.items() if facts.state is NodeState.UNKNOWN)
+    silent = sorted(n for n, facts in state.nodes.items() if facts.state in _SILENT)
     failed = sorted(n for n, guest in state.guests.items() if guest.state is GuestPhase.FAILED)
     unknown = sum(1 for guest in state.guests.values() if guest.state is GuestPhase.UNKNOWN)
     if state.storage is not None and state.storage.health == "HEALTH_ERR":
@@ -59,6 +67,9 @@ def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, on
         return Health(word="DEGRADED", clause=f"{', '.join(failed[:3])} does not start")
     if state.steps_failed:
         return Health(word="DEGRADED", clause=f"{len(state.steps_failed)} steps failed")
+    exposed = [row.node for row in state.fencing if row.grade is Grade.NOT]
+    if exposed:
+        return Health(word="DEGRADED", clause=f"{', '.join(exposed[:3])} cannot be fenced")
     if state.storage is not None and state.storage.health != "HEALTH_OK":
         return Health(word="DEGRADED", clause="Ceph is not clean")
     if state.problems:
@@ -67,9 +78,6 @@ def health(state: Status) -> Health:  # noqa: PLR0911  the worst thing first, on
         return Health(word="DEGRADED", clause=f"rolled back to {state.quarantine.commit[:7]}")
     return _health_of_planning(state)
 
-    exposed = [row.node for row in state.fencing if row.grade is Grade.NOT]
-    if exposed:
-        return Health(word="DEGRADED", clause=f"{', '.join(exposed[:3])} cannot be fenced")
 
 def _health_of_planning(state: Status) -> Health:
     """What people, or the planner itself, hold back: to be known, and mostly meant so."""
@@ -204,8 +212,8 @@ def _common_faults(state: Status) -> frozenset[str]:
 
 
 def _note(state: Status, facts: NodeFacts, common: frozenset[str]) -> str:
-    if facts.state is NodeState.UNKNOWN:
-        return "silent"
+    if facts.state in _SILENT:
+        return _SILENT[facts.state]
     notes = ["planner"] if state.planner == facts.name else []
     notes += [fault for fault in facts.faults if fault not in common][:1]
     return ", ".join(notes)

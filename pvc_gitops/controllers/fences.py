@@ -22,11 +22,12 @@ from pvc_gitops.ha.fencing import (
     Revoke,
     Wait,
 )
-from pvc_gitops.model import paths
+from pvc_gitops.model import node_states, paths
 from pvc_gitops.model.ha import Fence, Proof, ProofKind
 from pvc_gitops.model.ids import NodeName, address
 from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.ledger import EntryKind
+from pvc_gitops.model.node_states import NodeEvent
 from pvc_gitops.model.records import IncarnationRecord
 from pvc_gitops.model.spec import Bmc
 from pvc_gitops.model.values import dataclass, replace
@@ -213,7 +214,7 @@ def identify(world: World, node: NodeName, bmc: Bmc | None) -> None:
 
 def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None:
     """One transaction: after it no heartbeat of the incarnation succeeds."""
-    store, was = world.store, act.incarnation
+    store, was, state = world.store, act.incarnation, node_states.after(seen.state, NodeEvent.REVOKED)
     revoked: IncarnationRecord = replace(was, is_revoked=True)
     fence = Fence(
         node=seen.node,
@@ -241,12 +242,14 @@ def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None
             *ledger.appending(store, [note], fence.revoked_at_s),
         )
     )
-    world.journal.event("node_revoked", of=seen.node, incarnation=was.id, why=act.why)
+    world.journal.event(
+        "node_revoked", of=seen.node, incarnation=was.id, why=act.why, state=state
+    )
 
 
 def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evidence: str) -> None:
     assert seen.fence is not None
-    store = world.store
+    store, state = world.store, node_states.after(seen.state, NodeEvent.PROVEN_DEAD)
     proof = Proof(
         incarnation=seen.fence.incarnation,
         kind=kind,
@@ -269,7 +272,12 @@ def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evid
         )
     )
     world.journal.event(
-        "death_proven", of=seen.node, incarnation=proof.incarnation, by=kind, evidence=evidence
+        "death_proven",
+        of=seen.node,
+        incarnation=proof.incarnation,
+        by=kind,
+        evidence=evidence,
+        state=state,
     )
 
 
@@ -280,5 +288,6 @@ def _write(world: World, lead: Leadership, before: Fence, after: Fence) -> Fence
 
 
 def _end(world: World, lead: Leadership, fence: Fence) -> None:
+    state = node_states.after(NodeState.FENCED, NodeEvent.RELEASED)
     world.store.commit((*lead.checks, Delete(path=paths.fence(fence.node), version=fence.version)))
-    world.journal.event("fence_ended", of=fence.node, state=NodeState.ONLINE)
+    world.journal.event("fence_ended", of=fence.node, state=state)

@@ -10,8 +10,9 @@ from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError
-from pvc_gitops.model import paths
+from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.control import Quarantine, Withheld
+from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.inventory import Inventory, NodeState, StorageFacts
 from pvc_gitops.model.plan import ItemKind, ReportItem
@@ -52,9 +53,9 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
     left, failed = _steps(observed, results)
     accepted = read(store, paths.ACCEPTED, Accepted)
     held = _held(world, accepted)
-    return Status(
     tried = ready.recorded(world)
     fencing = ready.everybody(world, tried)
+    return Status(
         cluster=next((a.partition("/")[2] for a in inv.applied if a.startswith("cluster/")), ""),
         now_s=world.clock.now_s(),
         answered_by=world.me.node,
@@ -87,8 +88,8 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         quarantine=held.quarantine,
         held=held.addresses,
         running=_running(observed),
-    )
         fencing=fencing,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +188,10 @@ def _guests(observed: Observed) -> Mapping[VmName, PlacementRecord]:
     for name, placement in observed.inventory.placements.items():
         owner = observed.inventory.nodes.get(placement.owner)
         is_known = owner is not None and owner.state is NodeState.ONLINE
-        found[name] = placement if is_known else replace(placement, state=GuestPhase.UNKNOWN)
+        state = placement.state
+        if not is_known and state is not GuestPhase.RECOVERING:
+            state = guest_states.after(state, GuestEvent.OWNER_SILENT)
+        found[name] = replace(placement, state=state)
     return found
 
 

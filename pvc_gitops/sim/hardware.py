@@ -62,6 +62,7 @@ class Guests:
     on_change: Callable[[], None]  # libvirt's events wake the agent
     can_reach_storage: Callable[[], bool]
     on_start: Callable[[str], None]  # its vCPUs begin to run
+    on_stop: Callable[[str], None]  # they ran, and its process is gone
     domains: dict[str, SimDomain] = field(default_factory=dict)
     failing_starts: dict[str, int] = field(default_factory=dict)
     deaf_to_stops: dict[str, int] = field(default_factory=dict)  # so many wishes are not heard
@@ -86,7 +87,10 @@ class Guests:
         gone = self.domains.pop(name, None)
         if gone is None:
             return
-        self.checkers.stopped(name, self.node, was_running=gone.state is not GuestState.PAUSED)
+        was_running = gone.state is not GuestState.PAUSED
+        self.checkers.stopped(name, self.node, was_running=was_running)
+        if was_running:
+            self.on_stop(name)
         self.ceph.close(gone.address, is_clean=is_clean)
         self.on_change()
 
@@ -259,7 +263,6 @@ class HypervisorPort:
         self._get("disown", name).is_ours = False
 
     def load(self) -> float:
-        self._reach("ask", "libvirt")
         running = (each.domain.vcpus for each in self.guests.domains.values())
         return sum(running) * LOAD_PER_VCPU
 

@@ -1,105 +1,95 @@
-"""Random faults on a simulated cluster: a phase in which anything may break, and one in which all is
-healed and everything that should run must run.
+"""Random faults on simulated clusters: a phase in which anything may break, and one in which all is
+mended and everything that should run must run.
 
-The schedule is a script like one that a person writes: what was found can be played again, and made
-smaller (`shrunk`) until no line can be left out.
+    python -m pvc_gitops.sim.swarm --repo tests/golden/sim/base --seeds 0:20000
+
+plays that range on all cores, makes what it finds as small as it can, and leaves it in a folder that
+`pvc simulate` plays. Each kind of cluster is brought up once; every seed goes on from there in a child
+of its own.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import argparse
+import gc
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import Applied, Phase, Wanted
-from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.play import Player
+from pvc_gitops.sim.schedules import (
+    AGAIN_S,
+    COMMITS,
+    HEALING_S,
+    SHAPES,
+    Outcome,
+    Shape,
+    committed,
+    schedule,
+    shape_of,
+    shrunk,
+    told,
+)
 
-FAULTS_MIN: Final = 2
-FAULTS_MAX: Final = 9
-GAP_MAX_S: Final = 40.0
-HEALING_S: Final = 1800.0  # a node boots in 60 s, gives up and tries again within minutes
-_PROCESSES: Final = ("agent", "planner", "ha", "guard")
+DEEP: Final = 6  # calls that are told of an exception
+FOUND_MAX: Final = 5  # a swarm that finds so much has found enough
+Files = Mapping[str, bytes]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What a schedule came to. `problems` is empty where all is well."""
-
-    seed: int
-    script: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def schedule(seed: int, nodes: Sequence[str], guests: Sequence[str]) -> tuple[str, ...]:
-    """The lines of a random script: faults with gaps, then healing."""
-    chance = random.Random(seed)  # noqa: S311  a scenario, no secret
-    lines = []
-    for _ in range(chance.randint(FAULTS_MIN, FAULTS_MAX)):
-        lines.append(_fault(chance, nodes, guests))
-        if chance.random() < 0.8:  # noqa: PLR2004  the others happen at once
-            lines.append(f"wait {chance.uniform(0, GAP_MAX_S):.1f}")
-    return (*lines, *healing(nodes))
+_READY: dict[str, Player] = {}  # by shape; a worker's own
 
 
-def healing(nodes: Iterable[str]) -> tuple[str, ...]:
-    """Everything that a schedule can break, mended."""
-    lines = ["# healing"]
-    for node in nodes:
-        lines += [
-            f"resume {node}",
-            f"network {node} on",
-            f"store {node} on",
-            f"bmc {node} is {node}",
-        ]
-        lines += [f"bmc {node} on", f"power {node} on"]
-        lines += [f"{process} {node} resume" for process in _PROCESSES]
-        # A new process has no fuse that burns on.
-        lines += [f"{process} {node} restart" for process in _PROCESSES]
-    # A guest whose starts failed is tried again once a minute.
-    return (*lines, f"settle {HEALING_S:.0f}", "wait 150", f"settle {HEALING_S:.0f}")
+def ready(shape: Shape, base: Files) -> Player:
+    """A cluster of that shape, up and applied."""
+    files = shape.files(base)
+    player = Player(SimCluster(files), read_folder=lambda name: committed(files, name))
+    player.play(shape.opening(), name=shape.name)
+    return player
 
 
-def _fault(chance: random.Random, nodes: Sequence[str], guests: Sequence[str]) -> str:
-    node = chance.choice(nodes)
-    process = chance.choice(_PROCESSES)
-    other = chance.choice(nodes)
-    return chance.choice(
-        (
-            f"power {node} off",
-            f"power {node} off",
-            f"power {node} on",
-            f"network {node} off",
-            f"network {node} on",
-            f"store {node} {chance.choice(('off', 'on', 'stale', 'ambiguous'))}",
-            f"bmc {node} {chance.choice(('off', 'on', 'hang', 'lie'))}",
-            f"bmc {node} is {other}",
-            f"pause {node}",
-            f"resume {node}",
-            f"{process} {node} {chance.choice(('kill', 'pause', 'restart', 'start', 'resume'))}",
-            f"{chance.choice(('agent', 'planner', 'ha'))} {node} kill {chance.randint(0, 12)}",
-            f"vm {chance.choice(guests)} crash",
-            f"vm {chance.choice(guests)} fail-start {chance.randint(1, 2)}",
-        )
-    )
+def run(seed: int, base: Files, script: Sequence[str] | None = None) -> Outcome:
+    """Break and heal one cluster, in a child process: what was wrong on the way or at the end."""
+    shape = shape_of(seed)
+    if shape.name not in _READY:
+        _READY[shape.name] = ready(shape, base)
+        gc.collect()
+        gc.freeze()  # children share it
+    player = _READY[shape.name]
+    guests = tuple(player.cluster.placements())
+    lines = schedule(seed, shape, guests) if script is None else tuple(script)
+    return _in_child(partial(_break, player, shape, seed, lines))
 
 
-def run(seed: int, files: Mapping[str, bytes], script: Sequence[str] | None = None) -> Outcome:
-    """Boot, apply, break, heal; and what was wrong on the way or at the end."""
-    cluster = SimCluster(files, has_autonomy=True)
-    player = Player(cluster, read_folder=_no_folder, seed=seed)
-    nodes = tuple(cluster.nodes)
-    player.play("".join(f"power {node} on\n" for node in nodes) + "settle\n")
-    guests = tuple(cluster.placements())
-    lines = schedule(seed, nodes, guests) if script is None else tuple(script)
+def _break(player: Player, shape: Shape, seed: int, lines: tuple[str, ...]) -> Outcome:
+    gc.disable()  # it does not live long
+    cluster = player.cluster
     player.play("\n".join(lines) + "\n", name=f"seed {seed}")
+    if not player.is_settled or _not_running(cluster):
+        more = (f"wait {AGAIN_S:.0f}", f"settle {HEALING_S:.0f}")
+        lines = (*lines, *more)
+        player.play("\n".join(more) + "\n", name=f"seed {seed}")
     found = [f"{v.rule} at {v.t:.1f} s: {v.text}" for v in cluster.checkers.violations]
+    rules = {violation.rule for violation in cluster.checkers.violations}
+    late = _not_running(cluster)
     if not player.is_settled:
-        found.append(f"not at rest: {cluster.events[-1].get('pending')}")
-    found += _not_running(cluster)
-    return Outcome(seed=seed, script=lines, problems=tuple(found))
+        late = [f"not at rest: {cluster.events[-1].get('pending')}", *late]
+    return Outcome(
+        seed=seed,
+        shape=shape.name,
+        script=lines,
+        problems=(*found, *late),
+        rules=frozenset(rules | ({"liveness"} if late else set())),
+    )
 
 
 def _not_running(cluster: SimCluster) -> list[str]:
@@ -110,29 +100,142 @@ def _not_running(cluster: SimCluster) -> list[str]:
             continue
         domain = cluster.nodes[placement.owner].guests.domains.get(name)
         runs = domain is not None and domain.state is GuestState.RUNNING
-        if record.wanted is Wanted.RUNNING and not runs:
+        if record.wanted is Wanted.RUNNING and not runs and not placement.rests:
             found.append(
                 f"{name} does not run: {placement.state} on {placement.owner}, {placement.why}"
             )
     return found
 
 
-def shrunk(outcome: Outcome, play: Callable[[Sequence[str]], Outcome]) -> Outcome:
-    """The same trouble with as few lines as possible: ever smaller pieces are left out."""
-    end = outcome.script.index("# healing")
-    kept, rest = list(outcome.script[:end]), outcome.script[end:]
-    piece = max(1, len(kept) // 2)
-    while piece:
-        at = 0
-        while at < len(kept):
-            trial = play((*kept[:at], *kept[at + piece :], *rest))
-            if trial.problems:
-                outcome, kept = trial, kept[:at] + kept[at + piece :]
-            else:
-                at += piece
-        piece //= 2
-    return outcome
+def _in_child(work: Callable[[], Outcome]) -> Outcome:
+    """A copy of this process does it and is gone. What it raises is raised here."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        answer: Outcome | str
+        try:
+            answer = work()
+        except BaseException as error:  # noqa: BLE001  told to the parent
+            last = traceback.extract_tb(error.__traceback__)[-DEEP:]
+            where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in last[::-1])
+            answer = f"{type(error).__name__}: {error} ({where})"
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(answer, pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        answer = pickle.load(pipe)  # noqa: S301  our own child's
+    os.waitpid(child, 0)
+    if isinstance(answer, str):
+        raise AssertionError(answer)
+    return answer
 
 
-def _no_folder(name: str) -> Mapping[str, bytes]:
-    raise AssertionError(f"a swarm commits nothing, and not {name}")
+# --- many -------------------------------------------------------------------------------------------
+
+
+def play_all(
+    seeds: Iterable[int],
+    base: Files,
+    *,
+    jobs: int = os.cpu_count() or 1,
+    before: Callable[[], None] | None = None,
+) -> Iterator[Outcome]:
+    """All of them, as they end, on so many cores. `before` is done once in each worker."""
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("fork"), initializer=_begin, initargs=(before,)
+    ) as pool:
+        yield from pool.map(partial(_one, base), seeds, chunksize=4)
+
+
+def _begin(before: Callable[[], None] | None) -> None:
+    _READY.clear()
+    if before is not None:
+        before()
+
+
+def _one(base: Files, seed: int) -> Outcome:
+    try:
+        return run(seed, base)
+    except AssertionError as error:
+        shape = shape_of(seed)
+        problem = str(error)
+        lines = schedule(seed, shape, tuple(_READY[shape.name].cluster.placements()))
+        return Outcome(
+            seed=seed,
+            shape=shape.name,
+            script=lines,
+            problems=(problem,),
+            rules=frozenset({f"raises {problem.partition(':')[0]}"}),
+        )
+
+
+def smallest(outcome: Outcome, base: Files) -> Outcome:
+    """What was found, with as few lines as show it."""
+
+    def play(lines: Sequence[str]) -> Outcome:
+        try:
+            return run(outcome.seed, base, lines)
+        except AssertionError as error:
+            rules = frozenset({f"raises {str(error).partition(':')[0]}"})
+            return Outcome(
+                seed=outcome.seed,
+                shape=outcome.shape,
+                script=tuple(lines),
+                problems=(str(error),),
+                rules=rules,
+            )
+
+    return shrunk(outcome, play)
+
+
+def keep(outcome: Outcome, base: Files, folder: Path) -> Path:
+    """Write down the repository, the commits and the script. Returns the script's path."""
+    (shape,) = [each for each in SHAPES if each.name == outcome.shape]
+    files = shape.files(base)
+    trees = {"repo": files, **{name: committed(files, name) for name in COMMITS}}
+    for tree, content in trees.items():
+        for name, data in content.items():
+            path = folder / tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    script = folder / "script.txt"
+    script.write_text(f"{shape.opening()}{chr(10).join(outcome.script)}\n", encoding="utf-8")
+    return script
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m pvc_gitops.sim.swarm", description=__doc__)
+    parser.add_argument("--repo", type=Path, required=True, help="the repository to grow from")
+    parser.add_argument("--seeds", required=True, help="FIRST:END, or one seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keep", type=Path, default=Path("swarm-found"), help="for what it finds")
+    given = parser.parse_args()
+    first, _, end = given.seeds.partition(":")
+    seeds = range(int(first), int(end) if end else int(first) + 1)
+    base = {
+        str(path.relative_to(given.repo)): path.read_bytes()
+        for path in sorted(given.repo.rglob("*"))
+        if path.is_file()
+    }
+    began_s, played, found = time.monotonic(), 0, 0
+    for outcome in play_all(seeds, base, jobs=given.jobs):
+        played += 1
+        if not outcome.problems:
+            continue
+        found += 1
+        small = smallest(outcome, base)
+        folder = given.keep / f"seed-{outcome.seed}"
+        script = keep(small, base, folder)
+        print(told(small), f"pvc simulate --repo {folder / 'repo'} {script}", "", sep="\n")
+        sys.stdout.flush()
+        if found == FOUND_MAX:
+            break
+    seconds = time.monotonic() - began_s
+    print(f"{played} seeds, {found} with trouble, {seconds:.0f} s on {given.jobs} processes")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
