@@ -24,6 +24,7 @@ from pvc_gitops.adapters.formation.peers import Peer
 from pvc_gitops.adapters.jobs import ThreadJobs
 from pvc_gitops.adapters.libvirt.hypervisor import LibvirtHypervisor
 from pvc_gitops.adapters.libvirt.kvm import acceleration
+from pvc_gitops.adapters.libvirt.probes import GuestProbes
 from pvc_gitops.adapters.libvirt.xml import CephAccess
 from pvc_gitops.adapters.logins import KeyFile
 from pvc_gitops.adapters.netlink.links import NetlinkLinks
@@ -126,6 +127,7 @@ def _credential(config: NodeConfig) -> str | None:
 
 def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
     """Everything else. Raises WorldError where this node is not as formation left it."""
+    Path(names.CONSOLE_LOGS).mkdir(parents=True, exist_ok=True)  # for guests that come from others
     is_coordinator = config.node.role == "coordinator"
     client = CEPH_ADMIN if is_coordinator else f"client.{config.ceph.client}"
     ceph = Cluster(client=client, conf=str(config.ceph.conf))
@@ -146,6 +148,7 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
                 conf=str(config.ceph.conf),
             ),
             acceleration=acceleration(),
+            wake=wake.changed,
         ),
         links=NetlinkLinks(addresses.cluster, core),
         services=DnsmasqServices(),
@@ -167,4 +170,5 @@ def world_of(config: NodeConfig, store: ZooKeeperStore, wake: Wake) -> World:
         machines=FenceAgents(Path(names.BMC_PASSWORDS)),
         vault=FileVault(Path(names.BMC_PASSWORDS), _cluster_key),
         logins=KeyFile(Path(names.AUTHORIZED_KEYS)),
+        probes=GuestProbes(),
     )

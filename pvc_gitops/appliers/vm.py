@@ -139,6 +139,8 @@ def deviations(want: Domain, have: Domain) -> tuple[Deviation, ...]:
     differ("cpu model", have.cpu_model, want.cpu_model, needs_restart=True)
     differ("firmware", have.firmware, want.firmware, needs_restart=True)
     differ("console log", have.console_log, want.console_log, needs_restart=True)
+    # A channel that nobody asks any more is no reason for a restart.
+    differ("guest agent", have.agent, have.agent or want.agent, needs_restart=True)
     for word, old, new in (
         ("disk", _by_name(have.disks), _by_name(want.disks)),
         ("nic", _by_name(have.nics), _by_name(want.nics)),
@@ -247,6 +249,7 @@ def domain_of(
         ),
         nics=tuple(nics),
         console_log=vm.console_log,
+        agent=vm.ha.ready is not None and vm.ha.ready.agent,
     )
 
 

@@ -13,9 +13,10 @@ from dataclasses import field
 from typing import Final, assert_never
 
 from pvc_gitops.appliers import vm
-from pvc_gitops.controllers import migrate
+from pvc_gitops.controllers import counted_on, migrate, turns
 from pvc_gitops.controllers.migrate import MoveMemory
 from pvc_gitops.controllers.records import check_incarnation, put, read
+from pvc_gitops.controllers.turns import Crowd
 from pvc_gitops.controllers.view import View
 from pvc_gitops.controllers.watchers import check_disks, check_unused
 from pvc_gitops.errors import (
@@ -26,9 +27,18 @@ from pvc_gitops.errors import (
     StoreConflict,
     WorldError,
 )
+from pvc_gitops.ha.counted_on import at_start
+from pvc_gitops.ha.restarts import (
+    GOOD_RUN_S,
+    RETRY_FIRST_S,
+    Next,
+    after_end,
+    after_failed_start,
+    backoff_s,
+)
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
-from pvc_gitops.model.ids import VmName
+from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import (
     Applied,
@@ -36,22 +46,20 @@ from pvc_gitops.model.records import (
     IncarnationRecord,
     Phase,
     PlacementRecord,
+    Ready,
     Wanted,
 )
+from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Domain, DomainFacts, World
 
-# A start that fails thrice is reported as failed; it is still tried, once a minute, because what is
-# missing (a disk, memory, a watcher that expires) usually comes back without anybody's doing.
-START_ATTEMPTS_MAX: Final = 3
-RETRY_FIRST_S: Final = 2.0
-RETRY_MAX_S: Final = 60.0
+# Somebody else has its disks open: this is no start that failed. Who was killed elsewhere is a watcher
+# for half a minute; after two minutes people should know.
+REFUSALS_MAX: Final = 6
 # A guest that is only booting hears no power button: it is pressed again until somebody listens.
 ASK_AGAIN_S: Final = 10.0
-# A guest that ran this long had a good start: its next crash counts as the first again.
-GOOD_RUN_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +78,10 @@ class GuestMemory:
     """What one guest's owner remembers. All of it may be lost: the records decide."""
 
     start: Start | None = None
-    failures: int = 0  # starts and crashes without a good run between them
+    refusals: int = 0  # of its disks, one after the other
     retry_at_s: float = 0.0
+    held_since_s: float | None = None  # since when it waits for others to be up
+    ask_at_s: float = 0.0  # when it may be asked again whether it is ready
     up_since_s: float | None = None
     stop_asked_at_s: float | None = None  # for the first time
     asked_again_at_s: float | None = None
@@ -195,6 +205,8 @@ def _absent(guest: Guest) -> Act:
     is_ours = placement.incarnation == guest.incarnation.id
     if is_ours and placement.state is GuestPhase.RUNNING:
         return Crashed()
+    if placement.rests and (is_ours or placement.state is GuestPhase.STOPPED):
+        return Rest()
     if memory.retry_at_s > guest.now_s:
         return Rest(until_s=memory.retry_at_s)
     return Begin()
@@ -240,6 +252,7 @@ class _Round:
     view: View
     incarnation: IncarnationRecord
     memory: dict[VmName, GuestMemory] = field(default_factory=dict)
+    crowd: Crowd | None = None  # read when somebody would begin
     faults: list[str] = field(default_factory=list)
     due: list[float] = field(default_factory=list)
     has_acted: bool = False
@@ -322,14 +335,15 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
             done.faults.append(act.fault)
             return memory
         case Note():
-            note(world, guest, act.state, act.why)
             if act.state is GuestPhase.STOPPED:
+                note(world, guest, act.state, act.why, restarts=0, tried=(), rests=False)
                 return GuestMemory()
+            note(world, guest, act.state, act.why, ready=at_start(_policy(guest).ready))
             return replace(memory, stop_asked_at_s=None, up_since_s=guest.now_s)
         case Crashed():
             return _crashed(done, guest)
         case Begin():
-            return _begin(done, guest)
+            return _in_turn(done, guest)
         case Follow():
             return _follow(done, guest)
         case AskDown():
@@ -349,12 +363,31 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
             assert_never(other)
 
 
-def note(world: World, guest: Guest, state: GuestPhase, why: str) -> None:
-    """Write the placement's state. A no-op where it says so already."""
+def note(
+    world: World,
+    guest: Guest,
+    state: GuestPhase,
+    why: str,
+    *,
+    ready: Ready | None = None,
+    restarts: int | None = None,
+    tried: tuple[NodeName, ...] | None = None,
+    rests: bool | None = None,
+) -> None:
+    """Write the placement's state; what is None of the last three stays. A no-op where it says so."""
     before = guest.placement
-    if (before.state, before.why) == (state, why):
+    after = replace(
+        before,
+        state=state,
+        why=why,
+        ready=ready,
+        restarts=before.restarts if restarts is None else restarts,
+        tried=before.tried if tried is None else tried,
+        rests=before.rests if rests is None else rests,
+    )
+    if after == before:
         return
-    after = replace(before, state=state, why=why, since_s=world.clock.now_s())
+    after = replace(after, since_s=world.clock.now_s())
     world.store.commit(
         (
             check_incarnation(world.me.node, guest.incarnation),
@@ -363,21 +396,55 @@ def note(world: World, guest: Guest, state: GuestPhase, why: str) -> None:
     )
     if before.state is not state:
         world.journal.event("vm_state", vm=guest.name, before=before.state, state=state, why=why)
+    elif before.ready is not ready:
+        world.journal.event("vm_ready", vm=guest.name, ready=ready, why=why)
+
+
+def _policy(guest: Guest) -> Ha:
+    assert guest.record is not None
+    return Ha.from_spec(guest.record.spec["ha"])
 
 
 def _crashed(done: _Round, guest: Guest) -> GuestMemory:
-    memory = guest.memory
-    ran_s = 0.0 if memory.up_since_s is None else guest.now_s - memory.up_since_s
-    failures = 1 if ran_s >= GOOD_RUN_S else memory.failures + 1
-    # The first restart is at once; a guest that keeps crashing waits longer each time.
-    wait_s = 0.0 if failures == 1 else backoff_s(failures - 1)
-    note(done.world, guest, GuestPhase.WAITING, f"its process ended; start {failures + 1} follows")
-    return GuestMemory(failures=failures, retry_at_s=guest.now_s + wait_s)
+    memory, record = guest.memory, guest.record
+    assert record is not None
+    then = after_end(
+        _policy(guest),
+        done.world.probes.ending(guest.domain),
+        restarts=guest.placement.restarts,
+        ran_s=0.0 if memory.up_since_s is None else guest.now_s - memory.up_since_s,
+        takes_changes=record.pending_since_s is not None,
+    )
+    _follows(done, guest, then)
+    return GuestMemory(retry_at_s=guest.now_s + then.wait_s)
 
 
-def backoff_s(failures: int) -> float:
-    """2, 4, 8 … up to a minute."""
-    return float(min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (failures - 1)))
+def _follows(done: _Round, guest: Guest, then: Next) -> None:
+    note(done.world, guest, then.state, then.why, restarts=then.restarts, rests=then.rests)
+    if then.state is GuestPhase.FAILED and guest.placement.state is not GuestPhase.FAILED:
+        done.world.journal.event("guest_failed", vm=guest.name, why=then.why)
+    if not then.rests:
+        done.due.append(guest.now_s + then.wait_s)
+
+
+def _in_turn(done: _Round, guest: Guest) -> GuestMemory:
+    """Begin, unless others come first."""
+    if done.crowd is None:
+        done.crowd = turns.crowd(done.world, done.view)
+    held = turns.held(done.crowd, guest.name, guest.placement, guest.incarnation)
+    if held is None:
+        return _begin(done, guest)
+    since_s = guest.memory.held_since_s
+    since_s = guest.now_s if since_s is None else since_s
+    memory = replace(guest.memory, held_since_s=since_s)
+    if guest.now_s >= since_s + held.patience_s:
+        done.world.journal.event("guest_goes_ahead", vm=guest.name, why=held.why)
+        return replace(_begin(done, guest), held_since_s=since_s)
+    before = guest.placement
+    done.has_acted = (before.state, before.why) != (GuestPhase.WAITING, held.why)
+    note(done.world, guest, GuestPhase.WAITING, held.why)
+    done.due.append(since_s + held.patience_s)
+    return memory
 
 
 def _begin(done: _Round, guest: Guest) -> GuestMemory:
@@ -397,6 +464,8 @@ def _begin(done: _Round, guest: Guest) -> GuestMemory:
         incarnation=start.incarnation,
         why="",
         since_s=world.clock.now_s(),
+        ready=None,
+        rests=False,
     )
     world.store.commit(
         (
@@ -463,8 +532,8 @@ def _follow(done: _Round, guest: Guest) -> GuestMemory:
         return replace(guest.memory, start=None)
     world.hypervisor.resume(guest.name)
     world.journal.event("guest_started", vm=guest.name, start=start.starts)
-    note(world, guest, GuestPhase.RUNNING, "")
-    return GuestMemory(failures=guest.memory.failures, up_since_s=guest.now_s)
+    note(world, guest, GuestPhase.RUNNING, "", ready=at_start(_policy(guest).ready))
+    return GuestMemory(up_since_s=guest.now_s)
 
 
 def _may_resume(done: _Round, guest: Guest, start: Start) -> bool:
@@ -488,20 +557,65 @@ def _may_resume(done: _Round, guest: Guest, start: Start) -> bool:
 def _start_failed(done: _Round, guest: Guest, error: Exception) -> GuestMemory:
     if not isinstance(error, PvcError):
         raise error  # a bug of ours; the loop counts it
-    failures = guest.memory.failures + 1
-    state = GuestPhase.FAILED if failures >= START_ATTEMPTS_MAX else GuestPhase.WAITING
-    wait_s = RETRY_MAX_S if state is GuestPhase.FAILED else backoff_s(failures)
     why = error.reason if isinstance(error, WorldError) else str(error)
-    note(done.world, guest, state, f"start {failures} failed: {why}")
+    if isinstance(error, PrereqError):
+        return _refused(done, guest, why)
+    then = after_failed_start(_policy(guest), why, restarts=guest.placement.restarts)
+    _follows(done, guest, then)
+    return GuestMemory(
+        retry_at_s=guest.now_s + then.wait_s, held_since_s=guest.memory.held_since_s
+    )
+
+
+def _refused(done: _Round, guest: Guest, why: str) -> GuestMemory:
+    """Another place would be refused as well: this counts for nothing but people's eyes."""
+    refusals = guest.memory.refusals + 1
+    state = GuestPhase.FAILED if refusals >= REFUSALS_MAX else GuestPhase.WAITING
+    note(done.world, guest, state, f"start {refusals} refused: {why}")
+    wait_s = backoff_s(refusals)
     done.due.append(guest.now_s + wait_s)
-    return GuestMemory(failures=failures, retry_at_s=guest.now_s + wait_s)
+    return GuestMemory(
+        refusals=refusals,
+        retry_at_s=guest.now_s + wait_s,
+        held_since_s=guest.memory.held_since_s,
+    )
 
 
 def _keep(done: _Round, guest: Guest) -> GuestMemory:
-    memory = guest.memory
-    ran_s = 0.0 if memory.up_since_s is None else guest.now_s - memory.up_since_s
-    if memory.failures and ran_s >= GOOD_RUN_S:
-        memory = GuestMemory(up_since_s=memory.up_since_s)
+    memory, before = guest.memory, guest.placement
+    up_since_s = guest.now_s if memory.up_since_s is None else memory.up_since_s
+    memory = replace(memory, up_since_s=up_since_s)
+    if (before.restarts or before.tried) and guest.now_s - up_since_s >= GOOD_RUN_S:
+        note(done.world, guest, before.state, before.why, ready=before.ready, restarts=0, tried=())
+        done.has_acted = True
+        return memory
+    return _changed(done, guest, _asked(done, guest, memory, up_s=guest.now_s - up_since_s))
+
+
+def _asked(done: _Round, guest: Guest, memory: GuestMemory, *, up_s: float) -> GuestMemory:
+    """May others count on it by now?"""
+    assert guest.record is not None
+    asked = counted_on.tick(
+        done.world,
+        done.view,
+        guest.name,
+        guest.record,
+        guest.placement,
+        domain=guest.domain,
+        up_s=up_s,
+        next_at_s=memory.ask_at_s,
+    )
+    if asked.due_at_s is not None:
+        done.due.append(asked.due_at_s)
+    if asked.verdict is not None:
+        found = asked.verdict
+        note(done.world, guest, GuestPhase.RUNNING, found.why, ready=found.ready)
+        done.has_acted = True
+    return replace(memory, ask_at_s=asked.next_at_s)
+
+
+def _changed(done: _Round, guest: Guest, memory: GuestMemory) -> GuestMemory:
+    """What its record says by now, as far as it takes that while it runs."""
     assert guest.facts is not None
     have = guest.facts.domain
     assert guest.record is not None

@@ -13,7 +13,14 @@ from typing import Any, Final, Protocol
 
 from pvc_gitops.model.forge import Forge
 from pvc_gitops.model.ids import CommitId, Mac, NodeName
-from pvc_gitops.model.inventory import GuestState, Hardware, ImageFacts, PoolFacts, TrashFacts
+from pvc_gitops.model.inventory import (
+    Ending,
+    GuestState,
+    Hardware,
+    ImageFacts,
+    PoolFacts,
+    TrashFacts,
+)
 from pvc_gitops.model.preview import Answer, Ask, Told
 from pvc_gitops.model.source import Source
 from pvc_gitops.model.spec import Bmc
@@ -183,6 +190,7 @@ class Domain:
     nics: tuple[NicAttachment, ...]
     console_log: bool
     ends_at_reboot: bool = False
+    agent: bool = False  # a channel to the guest agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +294,22 @@ class Hypervisor(Protocol):
 
     def faults(self) -> tuple[str, ...]:
         """What limits guests on this node, as sentences: no hardware virtualisation, for example."""
+        ...
+
+
+class Probes(Protocol):
+    """What a guest of this node shows of itself. Each answer takes two seconds at most."""
+
+    def accepts(self, address: str, port: int) -> str:
+        """Does it take TCP connections there? "" or what is in the way."""
+        ...
+
+    def agent_answers(self, name: str) -> str:
+        """Does the guest agent in a domain answer? "" or what is in the way."""
+        ...
+
+    def ending(self, name: str) -> Ending:
+        """How the last domain of a name ended, as far as is known."""
         ...
 
 
@@ -619,6 +643,14 @@ class Machines(Protocol):
         none is declared, its identity is not known, or its password is not on this node."""
         ...
 
+    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
+        """Why `expected` is None, for people; "" where it is not."""
+        ...
+
+    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
+        """The power's state as the controller reads it."""
+        ...
+
     def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         """The identity that the controller itself reports, as 32 hex digits."""
         ...
@@ -656,14 +688,6 @@ class Archive(Protocol):
 
     def append(self, entries: Sequence[Json]) -> None:
         """Durable when it returns. An entry cut short by a power cut is dropped by the next reader."""
-    def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
-        """Why `expected` is None, for people; "" where it is not."""
-        ...
-
-    def is_on(self, node: NodeName, bmc: Bmc | None) -> bool:
-        """The power's state as the controller reads it."""
-        ...
-
         ...
 
     def read(self, first: int, last: int) -> Sequence[Json]:
@@ -712,3 +736,4 @@ class World:
     machines: Machines
     vault: Vault
     logins: Logins
+    probes: Probes

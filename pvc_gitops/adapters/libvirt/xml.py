@@ -30,6 +30,8 @@ _DISK_ALIAS: Final = "ua-disk-"
 _NIC_ALIAS: Final = "ua-nic-"
 _FIRST_PORT_SLOT: Final = 2  # slot 0 is the root complex, 1 is where libvirt puts a video card
 _PORTS_PER_SLOT: Final = 8  # functions of a slot
+_AGENT_SLOT: Final = 16  # of the root bus, behind all ports: what it carries is never plugged
+AGENT_CHANNEL: Final = "org.qemu.guest_agent.0"  # where qemu-ga listens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,7 @@ def parse_domain_xml(text: str) -> Domain | None:
         nics=tuple(sorted(nics, key=lambda nic: nic.name)),
         console_log=root.find("devices/serial/log") is not None,
         ends_at_reboot=root.findtext("on_reboot") == "destroy",
+        agent=root.find(f"devices/channel/target[@name='{AGENT_CHANNEL}']") is not None,
     )
 
 
@@ -223,6 +226,8 @@ def _devices(domain: Domain, access: CephAccess, *, has_vhost: bool) -> ET.Eleme
     for nic in domain.nics:
         devices.append(_nic(nic, nic_places, has_vhost=has_vhost))
     devices.extend(_console(domain))
+    if domain.agent:
+        devices.extend(_agent())
     ET.SubElement(devices, "memballoon", model="none")
     rng = ET.SubElement(devices, "rng", model="virtio")
     _text(rng, "backend", "/dev/urandom", model="random")
@@ -322,6 +327,15 @@ def _console(domain: Domain) -> tuple[ET.Element, ET.Element]:
     console = ET.Element("console", type="pty")
     ET.SubElement(console, "target", type="serial", port="0")
     return serial_port, console
+
+
+def _agent() -> tuple[ET.Element, ET.Element]:
+    controller = ET.Element("controller", type="virtio-serial", index="0")
+    where = {"type": "pci", "bus": "0", "slot": str(_AGENT_SLOT), "function": "0"}
+    ET.SubElement(controller, "address", where)
+    channel = ET.Element("channel", type="unix")
+    ET.SubElement(channel, "target", type="virtio", name=AGENT_CHANNEL)
+    return controller, channel
 
 
 def _device_name(element: ET.Element, prefix: str, given: Mapping[str, str]) -> str | None:

@@ -53,7 +53,7 @@ def seen(world, **over):
 
 @pytest.mark.parametrize("over", [{"is_revoked": True}, {"guests_left": False}])
 def test_nothing_begins_under_a_life_that_is_over(world, over):
-    remembered = {"web1": guests.GuestMemory(failures=1)}
+    remembered = {"web1": guests.GuestMemory(retry_at_s=1.0)}
     done = guests.tick(world, seen(world, **over), remembered)
     assert done.memory is remembered  # nobody was looked at
     work = steps.tick(world, seen(world, **over), steps.StepsMemory())
@@ -61,6 +61,6 @@ def test_nothing_begins_under_a_life_that_is_over(world, over):
 
 
 def test_a_living_one_is_looked_at(world):
-    remembered = {"web1": guests.GuestMemory(failures=1)}
+    remembered = {"web1": guests.GuestMemory(retry_at_s=1.0)}
     assert guests.tick(world, seen(world), remembered).memory is not remembered
     assert steps.tick(world, seen(world), steps.StepsMemory()).memory.has_read_claims
