@@ -68,6 +68,8 @@ def apply(ctx: click.Context, repo: Path, push: bool, yes: bool, timeout_s: floa
             if not blocked:
                 click.echo(f"Nothing to do: {tracked} {state.head[:7]} is applied.")
             ctx.exit(EXIT_BLOCKED if blocked else 0)
+        if _is_begun(client, state):
+            click.echo("The cluster is at it already; shown is what was left.")
         if not (yes or click.confirm("Apply?", default=True)):
             raise UsageError(
                 "Not applied.", hint="what is pushed is adopted at the next poll anyway"
@@ -112,6 +114,11 @@ def _is_applied(client: Client, state: Checkout) -> bool:
     status = client.status()
     accepted = status.accepted
     return accepted is not None and accepted.commit == state.head and status.is_applied
+
+
+def _is_begun(client: Client, state: Checkout) -> bool:
+    target = client.target()
+    return target is not None and target.commit == state.head
 
 
 def _follow(
