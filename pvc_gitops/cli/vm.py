@@ -23,7 +23,7 @@ WAIT_MAX_S: Final = 600.0  # longer than the longest `stop_timeout` that is usua
 
 @click.group()
 def vm() -> None:
-    """Restart, stop and start one guest, whatever git says of its power.
+    """Restart, stop, start and move one guest, whatever git says of its power.
 
     Git stays as it is, and is shown beside the operator's word until that ends. To change a guest for
     good, change its file.
@@ -131,6 +131,62 @@ def start(
         if not is_quick:
             now = _wait(client, name, lambda p: p.state is GuestPhase.RUNNING)
             click.echo(f"vm/{name} runs on {now.owner}")
+
+
+@vm.command()
+@click.argument("name")
+@click.argument("node", required=False)
+@click.option("--to", "to", metavar="NODE", help="The same as NODE.")
+@click.option(
+    "--restart", "is_restart", is_flag=True, help="Stop it and start it there, whatever it declares."
+)
+@_wait_option
+@reason_option
+@repo_option
+@click.pass_context
+def migrate(
+    ctx: click.Context,
+    repo: Path,
+    name: str,
+    *,
+    node: str | None,
+    to: str | None,
+    reason: str,
+    is_restart: bool,
+    is_quick: bool,
+) -> None:
+    """Move it to NODE, or to wherever it is best; alive, if its `migration.method` says so.
+
+    It stays there: where a guest runs is the cluster's, and git says only what it may or would rather.
+    """
+    from pvc_gitops.cli.live import cluster
+    from pvc_gitops.model.intents import IntentKind
+    from pvc_gitops.model.records import GuestPhase
+
+    if node is not None and to is not None:
+        raise UsageError("one node is enough: NODE or --to NODE")
+    data = {"node": node or to or "", "method": "shutdown" if is_restart else ""}
+    with cluster(ctx.obj, repo) as client:
+        before = _placement(client, name)
+        made = client.wish(IntentKind.MIGRATE, f"vm/{name}", reason=reason, data=data)
+        click.echo(shown(made))
+        if is_quick:
+            return
+
+        def has_moved(now: PlacementRecord) -> bool:
+            state = client.status()
+            if made.id in state.moves.refused:
+                raise UsageError(
+                    f"vm/{name} cannot be moved now: {state.moves.refused[made.id]}",
+                    hint=f"it moves when it can; pvc intent end {made.id}",
+                )
+            is_there = now.owner != before.owner and now.incoming is None
+            if not is_there and all(each.id != made.id for each in state.intents):
+                raise UsageError(f"vm/{name} was not moved: {now.why or 'its wish was ended'}")
+            return is_there and now.state in (before.state, GuestPhase.RUNNING)
+
+        now = _wait(client, name, has_moved)
+        click.echo(f"vm/{name} is {now.state} on {now.owner}")
 
 
 def _placement(client: Client, name: str) -> PlacementRecord:

@@ -366,5 +366,5 @@ _HANDLERS: Final[Mapping[str, Callable[[Question, World, Recall], Iterator[Said]
     "follow": follow,
     **serve_control.HANDLERS,
     **serve_source.HANDLERS,
-}
     **serve_fencing.HANDLERS,
+}

@@ -15,6 +15,7 @@ from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.inventory import Inventory, NodeState, StorageFacts
+from pvc_gitops.model.moves import Moves
 from pvc_gitops.model.plan import ItemKind, ReportItem
 from pvc_gitops.model.records import (
     Accepted,
@@ -89,6 +90,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         held=held.addresses,
         running=_running(observed),
         fencing=fencing,
+        moves=read(store, paths.MOVES, Moves) or Moves(),
     )
 
 

@@ -61,6 +61,7 @@ from pvc_gitops.model.control import Quarantine, Quarantined, Withheld
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.intents import Intent
 from pvc_gitops.model.inventory import NodeFacts, StorageFacts
+from pvc_gitops.model.moves import Moves
 from pvc_gitops.model.plan import Plan, ReportItem
 from pvc_gitops.model.readiness import FenceReadiness
 from pvc_gitops.model.records import (
@@ -194,3 +195,4 @@ class Status:
     held: Mapping[CommitId, tuple[Address, ...]] = field(default_factory=dict)  # of it, by the head
     running: CommitId | None = None  # whose steps are carried out now, on nodes that answer
     fencing: tuple[FenceReadiness, ...] = ()  # all nodes as a fence would find them
+    moves: Moves = field(default_factory=Moves)  # drains and how far they are

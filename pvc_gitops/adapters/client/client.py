@@ -139,8 +139,9 @@ class Client:
         asked = {"reason": reason, "for_s": for_s, "data": dict(data or {})}
         return self._decode(Intent, self._ask("intent", kind=kind.value, subject=subject, **asked))
 
-    def end_intent(self, name: IntentId, *, reason: str = "") -> Intent:
-        return self._decode(Intent, self._ask("end-intent", id=name, reason=reason))
+    def end_intent(self, name: IntentId, *, reason: str = "", stays: bool = False) -> Intent:
+        """`stays`: of a drain; whom it moved away does not come back."""
+        return self._decode(Intent, self._ask("end-intent", id=name, reason=reason, stays=stays))
 
     def rollback(self, commit: str, *, reason: str = "", effect: str | None = None) -> Rollback:
         """What going back would do; with the effect of that answer, do it. "" is the commit before."""

@@ -21,11 +21,21 @@ import libvirt
 from pvc_gitops.adapters.bounded import Bounded, TimeLimitError
 from pvc_gitops.adapters.libvirt import foreign, xml
 from pvc_gitops.adapters.libvirt.kvm import Acceleration
+from pvc_gitops.adapters.libvirt.sending import Sendings
 from pvc_gitops.errors import HypervisorError
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.units import MIB
 from pvc_gitops.world import names
-from pvc_gitops.world.ports import DiskAttachment, Domain, DomainFacts, NicAttachment
+from pvc_gitops.world.ports import (
+    ARRIVED,
+    ARRIVING,
+    DiskAttachment,
+    Domain,
+    DomainFacts,
+    NicAttachment,
+    Sending,
+)
 
 T = TypeVar("T")
 # libvirt has no types; these names say what is meant.
@@ -58,8 +68,8 @@ _STATES: Final = {
 }
 _PAUSED: Final = {
     libvirt.VIR_DOMAIN_PAUSED_UNKNOWN: "unknown",
-    libvirt.VIR_DOMAIN_PAUSED_USER: "not resumed",
-    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: "migration",
+    libvirt.VIR_DOMAIN_PAUSED_USER: ARRIVED,
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION: ARRIVING,
     libvirt.VIR_DOMAIN_PAUSED_SAVE: "saving",
     libvirt.VIR_DOMAIN_PAUSED_DUMP: "dumping",
     libvirt.VIR_DOMAIN_PAUSED_IOERROR: "I/O error",
@@ -98,8 +108,16 @@ _Known = dict[tuple[str, int], _Read]
 class LibvirtHypervisor:
     """Implements `world.ports.Hypervisor`."""
 
-    def __init__(self, *, access: xml.CephAccess, acceleration: Acceleration) -> None:
+    def __init__(
+        self,
+        *,
+        access: xml.CephAccess,
+        acceleration: Acceleration,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`wake`: called when something that was begun has ended."""
         self._access = access
+        self._sendings = Sendings(_open, wake)
         self._acceleration = acceleration
         self._bounded = Bounded("libvirt")
         self._connection: Connection = None
@@ -143,6 +161,15 @@ class LibvirtHypervisor:
     def shutdown(self, name: str) -> None:
         flags = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
         self._run("shutdown", name, lambda c: c.lookupByName(name).shutdownFlags(flags))
+
+    def send(self, name: str, to: NodeName, *, max_downtime_s: float) -> None:
+        self._sendings.begin(name, to, max_downtime_s)
+
+    def sending(self, name: str) -> Sending | None:
+        return self._sendings.state(name)
+
+    def forget_sending(self, name: str) -> None:
+        self._sendings.forget(name)
 
     def destroy(self, name: str) -> None:
         def work(connection: Connection) -> None:
@@ -315,11 +342,16 @@ class LibvirtHypervisor:
             known = self._connection
         if known is not None and known.isAlive():
             return known
-        fresh = libvirt.open(URI)
-        fresh.setKeepAlive(KEEPALIVE_S, KEEPALIVE_MISSES)
+        fresh = _open()
         with self._lock:
             self._connection = fresh
         return fresh
+
+
+def _open() -> Connection:
+    fresh = libvirt.open(URI)
+    fresh.setKeepAlive(KEEPALIVE_S, KEEPALIVE_MISSES)
+    return fresh
 
 
 def _facts(running: Running, values: Mapping[str, int], known: _Known) -> DomainFacts | None:
