@@ -6,15 +6,19 @@ is written. What must hold at rest is asked at the end of a `settle`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
-from pvc_gitops.model import paths
+from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.records import GuestPhase
+from pvc_gitops.model.spec import Group
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.world.ports import Check, Create, Domain, Op, Put, Stamped
+
+Leads = Callable[[str], bool]  # a role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Checkers:
     # guest -> the node and its incarnation that it was last started under
     started_by: dict[str, tuple[str, str]] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)  # guest -> node, by the records
+    is_excused: Callable[[str], bool] = lambda _: False  # a node whose BMC and guard fail together
     # Guests with the nodes that gave them away by their own word, under their own life.
     given: set[tuple[str, str]] = field(default_factory=set)
 
@@ -50,8 +55,7 @@ class Checkers:
         nodes = self.running.setdefault(domain.name, set())
         nodes.add(node)
         self.starts.setdefault(domain.name, []).append((round(self.kernel.now_s, 3), node))
-        if len(nodes) > 1:
-            self.broken("one-node", f"{domain.name} runs on {', '.join(sorted(nodes))}")
+        self._one_node(domain.name, nodes)
         for disk in domain.disks:
             writers = self.writers.setdefault((disk.pool, disk.image), set())
             writers.add((domain.name, node))
@@ -83,8 +87,38 @@ class Checkers:
         """A host's vCPUs stand still, or go on."""
         nodes = self.running.setdefault(name, set())
         (nodes.add if now else nodes.discard)(node)
-        if len(nodes) > 1:
+        self._one_node(name, nodes)
+
+    def _one_node(self, name: str, nodes: set[str]) -> None:
+        # A BMC that says off, a network that is down and a guard that stands still are, together, a
+        # dead machine for everybody who looks. Only the disk rule holds then, by the blocklist.
+        if len(nodes) > 1 and not any(self.is_excused(node) for node in nodes):
             self.broken("one-node", f"{name} runs on {', '.join(sorted(nodes))}")
+
+    def stands(self, name: str, node: str, groups: Iterable[tuple[Group, Iterable[str]]]) -> None:
+        """A guest's vCPUs begin to run: are the strict groups' rules kept? Each with all its members."""
+        for group, members in groups:
+            where = [each for other in members for each in self.running.get(other, ())]
+            if not group.is_strict:
+                continue
+            is_crowded = group.policy == "apart" and where.count(node) > group.max_per_node
+            is_torn = group.policy == "together" and len(set(where)) > 1
+            if is_crowded or is_torn:
+                text = f"{name} starts on {node}, against the rule of group {group.name}"
+                self.broken("strict-group", text)
+
+    def fenced(self, node: str, what: str, acknowledged_s: float | None, lease_s: float) -> None:
+        """A node is revoked or switched off by us. When was its last heartbeat acknowledged?"""
+        if acknowledged_s is not None and self.kernel.now_s < acknowledged_s + lease_s:
+            ago_s = self.kernel.now_s - acknowledged_s
+            self.broken("fence", f"{node} was {what} {ago_s:.1f} s after an acknowledged heartbeat")
+
+    def killed(self, node: str, why: str, hindered_s: float, lease_s: float) -> None:
+        """A guard ends its guests. When was it last kept from renewing its lease?"""
+        if self.kernel.now_s - hindered_s > lease_s:
+            self.broken(
+                "kill", f"{node} ends its guests ({why}), and nothing kept it from its lease"
+            )
 
     def stopped(self, name: str, node: str, *, was_running: bool) -> None:
         """Its process is gone."""
@@ -93,19 +127,21 @@ class Checkers:
         for writers in self.writers.values():
             writers.discard((name, node))
 
-    def written(self, ops: Sequence[Op], records: dict[str, Stamped]) -> None:
-        """A transaction was accepted: by a leader of today, and only forward."""
+    def written(self, ops: Sequence[Op], records: dict[str, Stamped], leads: Leads) -> None:
+        """A transaction was accepted: by a leader of today, only forward, and by the tables of states.
+
+        `leads`: does the writer lead that role now?
+        """
         checked = {op.path: op.version for op in ops if isinstance(op, Check)}
         for op in ops:
             if not isinstance(op, Create | Put):
                 continue
             if op.path.startswith(f"{paths.PLACEMENT}/"):
                 self._placed(op.path.rpartition("/")[2], op.value, checked)
+                self._turned(op.path, op.value, records)
             role = _role_of(op.path)
-            if role is not None:
-                epoch = paths.epoch(role)
-                if checked.get(epoch) != records[epoch].version:
-                    self.broken("epoch", f"{op.path} was written without the epoch of today")
+            if role is not None and not leads(role):
+                self.broken("epoch", f"{op.path} was written by who does not lead {role} today")
             if op.path == paths.TARGET:
                 generation = int(op.value["generation"])
                 if generation <= self.generation:
@@ -122,6 +158,21 @@ class Checkers:
             return
         if paths.incarnation(NodeName(before)) in checked:
             self.given.add((name, before))
+
+    def _turned(self, path: str, record: Mapping[str, Any], records: Mapping[str, Stamped]) -> None:
+        before = records.get(path)
+        if before is None or before.value["state"] == record["state"]:
+            return
+        turn = GuestPhase(before.value["state"]), GuestPhase(record["state"])
+        if turn not in _TURNS:
+            self.broken("states", f"{path}: no event leads from {turn[0]} to {turn[1]}")
+
+
+_TURNS: Final = frozenset(
+    (state, to)
+    for state, event, to in guest_states.TABLE.edges()
+    if event is not guest_states.GuestEvent.OWNER_SILENT  # readers show it, and no record says it
+)
 
 
 def _role_of(path: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -41,10 +41,11 @@ from pvc_gitops.sim.migration import Migrations
 from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.proposals import ProposalsPort
+from pvc_gitops.sim.rules import Rules
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
 from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.spec.load import load
-from pvc_gitops.world.ports import Identity, Json, Op, Stamped, World
+from pvc_gitops.world.ports import Identity, Json, Stamped, World
 
 BOOT_S: Final = 60.0
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
@@ -142,6 +143,8 @@ class SimCluster:
             on_block=self._writers_changed,
         )
         self.hands = Hands(ceph=self.ceph)
+        self.rules = Rules(cluster=self)
+        self.checkers.is_excused = self.rules.is_excused
         self.insides = Insides(kernel=self.kernel)
         self.wires = Wires(is_answering=self._is_answering)
         self.ensemble = Ensemble(kernel=self.kernel, wires=self.wires, servers={})
@@ -202,6 +205,7 @@ class SimCluster:
             checkers=self.checkers,
             on_change=lambda: self.nodes[name].agent.wake(),  # noqa: PLW0108  made below
             on_start=lambda guest: self._started(guest, name),
+            on_stop=lambda guest: self.record("guest_stopped", node=name, vm=guest),
             can_reach_storage=lambda: self.reaches_storage(name),
         )
         guests.migrations = Migrations(
@@ -225,6 +229,7 @@ class SimCluster:
             journal=lambda kind, **fields: self.record(kind, node=name, **fields),
             on_watchdog=lambda: self.reset(name, "its watchdog was not petted"),
             post=self.post,
+            on_kill=lambda why, since_s: self.rules.on_kill(name, why, since_s),
         )
         self.post.guards[name] = guard
 
@@ -283,7 +288,7 @@ class SimCluster:
             process=process,
             can_reach=lambda: self.reaches_store(name),
             quorum_now=self.ensemble.quorum,
-            on_commit=self._on_commit,
+            on_commit=lambda ops: self.rules.on_commit(name, ops),
             delay_s=lambda: self.ensemble.delay_s(name),
         )
         node.clients[process.name] = client
@@ -317,6 +322,7 @@ class SimCluster:
                 power=self,
                 process=process,
                 is_answering=lambda address: self._answers(name, address),
+                on_off=lambda victim: self.rules.on_fence(victim, "switched off"),
             ),
             logins=LoginsPort(node.files, process),
             probes=ProbesPort(self.insides, node.guests, self._guest_at),
@@ -324,7 +330,7 @@ class SimCluster:
 
     def _started(self, guest: str, node: NodeName) -> None:
         self.insides.started(guest)
-        self.checkers.started_elsewhere(guest, node, self._incarnation(node), self._is_dead)
+        self.rules.on_start(guest, node)
 
     def _guest_at(self, address: str) -> str | None:
         """Whose address it is."""
@@ -411,9 +417,6 @@ class SimCluster:
     def _wall_s(self) -> int:
         return STARTED_AT_S + int(self.kernel.now_s)
 
-    def _on_commit(self, ops: Sequence[Op]) -> None:
-        self.checkers.written(ops, self.tree.records)
-
     # --- what happens to machines ---
 
     def power(self, name: NodeName, *, on: bool) -> None:
@@ -448,6 +451,7 @@ class SimCluster:
         if node.boot_event is not None:
             node.boot_event.cancel()
         node.is_up, node.is_paused = False, False
+        self.bmcs.denied.discard(node.name)
         for process in node.processes():
             process.die()
         node.guard.die()
@@ -548,19 +552,6 @@ class SimCluster:
         for known, writer in self.hands.writers():
             writers.setdefault(known, set()).add(writer)
         self.checkers.writers_are(writers)
-
-    def _is_dead(self, node: str, incarnation: str) -> bool:
-        """Is that life of a node proven over, or followed by another one?"""
-        name = NodeName(node)
-        proof = self.tree.records.get(paths.proof(name))
-        now = self.tree.records.get(paths.incarnation(name))
-        return (proof is not None and proof.value["incarnation"] == incarnation) or (
-            now is not None and now.value["id"] != incarnation
-        )
-
-    def _incarnation(self, node: NodeName) -> str:
-        stamped = self.tree.records.get(paths.incarnation(node))
-        return "" if stamped is None else str(stamped.value["id"])
 
     # --- what people and tests look at ---
 

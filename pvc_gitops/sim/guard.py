@@ -45,7 +45,10 @@ class SimGuard:
     journal: Callable[..., None]
     on_watchdog: Callable[[], None]
     post: Post
+    on_kill: Callable[[str, float], None]  # why, and when it was last kept from its lease
     boot_id: str = ""
+    acknowledged_s: float | None = None  # by the kernel
+    hindered_s: float = 0.0
     is_up: bool = False
     is_paused: bool = False
     guard: lease.Guard | None = None
@@ -73,6 +76,7 @@ class SimGuard:
         if self.is_up:
             return
         self.is_up, self.is_paused = True, False
+        self.hindered_s = self.kernel.now_s
         self.guard, actions = lease.begin(
             boot_id=self.boot_id,
             timing=lease.Timing(lease_s=self.lease_s, heartbeat_s=HEARTBEAT_S),
@@ -101,7 +105,7 @@ class SimGuard:
 
     def resume(self) -> None:
         if self.is_paused:
-            self.is_paused = False
+            self.is_paused, self.hindered_s = False, self.kernel.now_s
             self._schedule(0.0)
 
     def shut_down(self) -> None:
@@ -118,6 +122,8 @@ class SimGuard:
         if not self.is_up or self.is_paused:
             return
         now_s = self._now()
+        if not self.can_reach():
+            self.hindered_s = self.kernel.now_s
         is_empty = not self.guests.domains
         assert self.guard is not None
         is_holding = isinstance(self.guard.life, lease.Holding)
@@ -151,6 +157,7 @@ class SimGuard:
                 case lease.KillGuests():
                     if self.guests.end_all():
                         self.journal("self_fenced", why=action.why)
+                        self.on_kill(action.why, self.hindered_s)
                 case lease.PetWatchdog():
                     self.petted_s = self.kernel.now_s
                 case lease.SayLeft():
@@ -238,6 +245,7 @@ class SimGuard:
             else Put(path=path, value=beat, version=before.version)
         )
         if self._commit(ops):
+            self.acknowledged_s = self.kernel.now_s
             self._take(
                 lease.Acknowledged(
                     now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s

@@ -36,6 +36,7 @@ class Bmcs:
 
     moods: dict[NodeName, Mood] = field(default_factory=dict)
     wired: dict[NodeName, NodeName] = field(default_factory=dict)
+    denied: set[NodeName] = field(default_factory=set)  # that were said to be off, and are on
 
     def behind(self, node: NodeName) -> NodeName:
         return self.wired.get(node, node)
@@ -52,10 +53,12 @@ class MachinesPort:
     power: Power
     process: Process
     is_answering: Callable[[str], bool]  # an address on the core networks
+    on_off: Callable[[NodeName], None]  # a machine is switched off by us
 
     def expected(self, node: NodeName, bmc: Bmc | None) -> str | None:
         del bmc
         return _guid(node)
+
     def hindrance(self, node: NodeName, bmc: Bmc | None) -> str:
         del node, bmc
         return ""
@@ -66,7 +69,6 @@ class MachinesPort:
         is_lying = self.bmcs.mood(node) is Mood.LIE
         return not is_lying and self.power.is_on(self.bmcs.behind(node))
 
-
     def guid(self, node: NodeName, bmc: Bmc | None) -> str:
         del bmc
         self._ask("identify", node)
@@ -76,8 +78,12 @@ class MachinesPort:
         del bmc
         self._ask("switch off", node)
         self.process.spend()
-        if self.bmcs.mood(node) is not Mood.LIE:
-            self.power.switch(self.bmcs.behind(node), on=False)
+        victim = self.bmcs.behind(node)
+        if self.bmcs.mood(node) is Mood.LIE:
+            self.bmcs.denied.add(victim)
+        else:
+            self.on_off(victim)
+            self.power.switch(victim, on=False)
 
     def switch_on(self, node: NodeName, bmc: Bmc | None) -> None:
         del bmc

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulated import ON, play
+from simulated import ON, changed, play
 
 from pvc_gitops.model import paths
 from pvc_gitops.sim import rest
 from pvc_gitops.world.ports import Create, Put
+from pvc_guard import lease
 
 
 def rules(one):
@@ -30,12 +31,58 @@ def test_a_disk_that_another_guest_writes():
     assert rules(one) == {"one-writer"}
 
 
-def test_a_target_without_the_epoch_of_today_and_a_generation_that_does_not_grow():
+def test_a_target_by_who_does_not_lead_and_a_generation_that_does_not_grow():
     one = play(ON + "settle\n")
-    client = one.cluster.leader().clients["planner"]
+    leader = one.cluster.leader()
+    other = next(node for node in one.cluster.nodes.values() if node is not leader)
+    client = other.clients["planner"]
     target = client.read(paths.TARGET)
     client.commit((Put(path=paths.TARGET, value=target.value, version=target.version),))
     assert rules(one) == {"epoch", "generation"}
+
+
+def test_a_node_that_is_fenced_while_it_is_heard():
+    one = play(ON + "settle\n")
+    client = one.cluster.leader().clients["ha"]
+    before = client.read(paths.incarnation("hv2"))
+    revoked = {**before.value, "is_revoked": True}
+    path = paths.incarnation("hv2")
+    client.commit((Put(path=path, value=revoked, version=before.version),))
+    assert rules(one) == {"fence"}
+
+
+def test_a_node_that_is_switched_off_while_it_is_heard():
+    one = play(ON + "settle\n")
+    leader = one.cluster.leader()
+    one.cluster.world_of(leader, leader.ha).machines.switch_off("hv2", None)
+    assert rules(one) == {"fence"}
+
+
+def test_a_guard_that_ends_its_guests_without_a_reason():
+    one = play(ON + "settle\n")
+    one.cluster.nodes["hv1"].guard._perform((lease.KillGuests(why="a whim"),))
+    assert rules(one) == {"kill"}
+
+
+def test_guests_of_a_strict_group_on_one_node():
+    files = changed("groups/web.yaml", "strict: false", "strict: true")
+    one = play(ON + "settle\n", files)
+    where = {name: vm["node"] for name, vm in one.result()["vms"].items()}
+    domain = one.cluster.nodes[where["web1"]].guests.domains["web1"].domain
+    one.cluster.checkers.runs("web1", where["web1"], now=False)
+    one.cluster.checkers.runs("web1", where["web2"], now=True)
+    one.cluster.rules.on_start(domain.name, where["web2"])
+    assert "strict-group" in rules(one)
+
+
+def test_a_guest_whose_state_turns_as_no_event_leads():
+    one = play(ON + "settle\n")
+    client = one.cluster.leader().clients["planner"]
+    before = client.read(paths.placement("web1"))
+    value = {**before.value, "state": "unknown"}
+    client.commit((Put(path=paths.placement("web1"), value=value, version=before.version),))
+    # That a reader may show it does not mean that a record may say it.
+    assert rules(one) == {"states"}
 
 
 def test_a_cluster_that_is_not_what_was_applied():
