@@ -28,6 +28,7 @@ _DESTROYING = frozenset(
         Operation.VM_RETIRE,
     }
 )
+_NONE: frozenset[str] = frozenset()
 _LAST = (Operation.RECORD_DROP, Operation.RECORD_KEEP)
 _BUDGETS = {
     Kind.VM: "vms",
@@ -77,6 +78,8 @@ def _shape(plan: Plan, inventory: Inventory) -> Iterator[str]:
 
 
 def _object(of: Address) -> Address:
+    if of.count("/") == 1:  # most are objects themselves
+        return of
     kind, name, *_ = of.split("/")
     return Address(f"{kind}/{name}")
 
@@ -102,6 +105,12 @@ class _Replay:
         self.images = set() if storage is None else set(storage.images)
         self.pools = set() if storage is None else set(storage.pools)
         self._steps = {step.id: step for step in plan.steps}
+        # Steps after which a node shows a network by the record of this digest.
+        self._showing: dict[tuple[Address, NodeName, str], set[str]] = {}
+        for step in plan.steps:
+            if step.operation is Operation.NETWORK_ENSURE:
+                shown = (step.address, step.node, str(step.inputs.get("digest")))
+                self._showing.setdefault(shown, set()).add(step.id)
         self._latest: dict[Address, list[str]] = {}
         self._maker: dict[str, str] = {}  # what a step makes -> its id
         self._ancestors: dict[str, frozenset[str]] = {}
@@ -270,18 +279,7 @@ class _Replay:
             shown = self.inventory.nodes[step.node].networks.get(network)
             if shown is not None and shown.digest == wanted:
                 continue
-            ensure = next(
-                (
-                    other.id
-                    for need in step.needs
-                    if (other := self._steps[need]).operation is Operation.NETWORK_ENSURE
-                    and other.address == of
-                    and other.node == step.node
-                    and other.inputs.get("digest") == wanted
-                ),
-                None,
-            )
-            if ensure is None:
+            if self._showing.get((of, step.node, wanted), _NONE).isdisjoint(step.needs):
                 yield f"step {step.id} does not wait until {step.node} shows {of}"
 
     # --- data ---
