@@ -23,6 +23,7 @@ ORDER = (
     "following",
     "refusals",
     "guards",
+    "migration",
     "networks",
     "control",
     "drift",

@@ -1,0 +1,114 @@
+"""Guests on their way on the real stack: libvirt's migrations, the two owners, a node that is emptied.
+
+A third node pings the guest every 10 ms all the way; the largest gap is printed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from cloud import Cloud, until
+
+pytestmark = pytest.mark.lab
+
+PING_S = 0.01
+GAP_LIMIT_S = 1.0
+MOVED_LIMIT_S = 120.0
+_REPLY = re.compile(r"^\[([0-9.]+)\].*icmp_seq=", re.MULTILINE)
+
+
+@dataclass
+class Gap:
+    """The longest time without an answer."""
+
+    seconds: float = 0.0
+    replies: int = 0
+
+
+@contextmanager
+def pinged(cloud: Cloud, node: str, address: str) -> Iterator[Gap]:
+    """Ping an address from a node as long as the block lasts."""
+    found, log = Gap(), f"/run/ping-{address}.log"
+    unit = f"ping-{address.replace('.', '-')}"
+    line = f"exec ping -D -n -i {PING_S} {address} > {log}"
+    cloud.on(node, "systemd-run", "-q", "--unit", unit, "sh", "-c", line)
+    time.sleep(1.0)
+    try:
+        yield found
+        time.sleep(1.0)
+    finally:
+        cloud.on(node, "systemctl", "stop", unit)
+        text = cloud.on(node, "cat", log)
+        cloud.on(node, "rm", log)
+    times = [float(t) for t in _REPLY.findall(text)]
+    found.replies = len(times)
+    found.seconds = max((b - a for a, b in itertools.pairwise(times)), default=99.0)
+
+
+def left_on(cloud: Cloud, node: str) -> list[str]:
+    return [name for name, nodes in cloud.domains().items() if node in nodes]
+
+
+def other(cloud: Cloud, *nodes: str) -> str:
+    return next(node for node in cloud.nodes() if node not in nodes)
+
+
+def test_a_guest_moves_alive_and_answers_all_the_way(cloud: Cloud) -> None:
+    source = cloud.owner("web1")
+    to = other(cloud, source)
+    counted, address = cloud.counter("web1"), cloud.address("web1")
+    marks = cloud.console("web1").count("PVC-GUEST-READY")
+    with pinged(cloud, other(cloud, source, to), address) as gap:
+        said = cloud.pvc("vm", "migrate", "web1", to)
+    print(
+        f"moved {source} -> {to}: longest gap {gap.seconds * 1000:.0f} ms of {gap.replies} replies"
+    )
+    assert f"vm/web1 is running on {to}" in said
+    assert cloud.domains()["web1"] == [to]
+    assert cloud.console("web1").count("PVC-GUEST-READY") in (0, marks)  # it did not boot again
+    assert gap.seconds <= GAP_LIMIT_S
+    assert cloud.counter("web1") >= counted
+
+
+def test_a_node_is_emptied_and_gets_back_who_left(cloud: Cloud) -> None:
+    node = cloud.owner("web1")
+    before = sorted(left_on(cloud, node))
+    counted = {name: cloud.counter(name) for name in before}
+    address, watcher = cloud.address("web1"), other(cloud, node)
+    with pinged(cloud, watcher, address) as gap:
+        said = cloud.pvc("node", "drain", node, "--wait", "--reason", "more memory")
+    print(f"drained {node}: longest gap of web1 {gap.seconds * 1000:.0f} ms\n{said}")
+    assert f"{node} is empty" in said
+    assert left_on(cloud, node) == []
+    assert gap.seconds <= GAP_LIMIT_S
+    assert all(len(nodes) == 1 for nodes in cloud.domains().values())
+    with pinged(cloud, watcher, address) as gap:
+        cloud.pvc("node", "undrain", node)
+        until("all are back", MOVED_LIMIT_S, lambda: sorted(left_on(cloud, node)) == before)
+        until("all run", MOVED_LIMIT_S, lambda: cloud.running() == set(cloud.status()["guests"]))
+    print(f"undrained {node}: longest gap of web1 {gap.seconds * 1000:.0f} ms")
+    assert gap.seconds <= GAP_LIMIT_S
+    for name in before:
+        assert cloud.counter(name) >= counted[name], name
+
+
+def test_an_agent_of_the_destination_that_dies_amid_a_move_loses_nothing(cloud: Cloud) -> None:
+    source = cloud.owner("web1")
+    to, counted = other(cloud, source), cloud.counter("web1")
+    cloud.pvc("vm", "migrate", "web1", to, "--no-wait")
+    until(
+        "it is on its way",
+        MOVED_LIMIT_S,
+        lambda: cloud.status()["guests"]["web1"]["incoming"] == to or cloud.owner("web1") == to,
+    )
+    cloud.on(to, "systemctl", "kill", "-s", "KILL", "pvc-node-agent")
+    until("it has arrived", MOVED_LIMIT_S, lambda: cloud.domains().get("web1") == [to])
+    until("it runs", MOVED_LIMIT_S, lambda: "web1" in cloud.running())
+    assert cloud.owner("web1") == to
+    assert cloud.counter("web1") >= counted
