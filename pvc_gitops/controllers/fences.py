@@ -7,16 +7,18 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from pvc_gitops.controllers import ledger
+from pvc_gitops.controllers import fence_acts, ledger
+from pvc_gitops.controllers.fence_acts import Machine
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put, read, version_of
-from pvc_gitops.errors import BmcError, WorldError
+from pvc_gitops.errors import WorldError
 from pvc_gitops.ha.fencing import (
     Act,
     Block,
     BmcState,
     Cycle,
     NodeView,
+    PowerOn,
     Prove,
     Release,
     Revoke,
@@ -29,13 +31,9 @@ from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.node_states import NodeEvent
 from pvc_gitops.model.records import IncarnationRecord
-from pvc_gitops.model.spec import Bmc
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, World
 
-# An entry that ended while a frozen QEMU was still there let 287 foreign writes through (measured): it
-# is lifted on evidence only.
-BLOCKED_S: Final = 10 * 365 * 24 * 3600
 RETRY_S: Final = 5.0  # a BMC or monitor that failed is asked again
 
 
@@ -43,6 +41,7 @@ class Work(StrEnum):
     """What runs beside the ticks, one of a kind for a node."""
 
     CYCLE = "cycle"
+    POWER_ON = "power-on"
     BLOCK = "block"
     RELEASE = "release"
 
@@ -61,14 +60,6 @@ class FenceMemory:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """A node's documents, as far as fencing needs them."""
-
-    bmc: Bmc | None
-    addresses: tuple[str, ...]  # on the core networks
-
-
 def view(
     world: World,
     memory: FenceMemory | None,
@@ -84,7 +75,9 @@ def view(
     bmc = memory.bmc
     if world.machines.expected(fence.node, machine.bmc) is None:
         bmc = BmcState.NONE
-    elif _is_busy(world, fence, Work.CYCLE) or (bmc is BmcState.IDLE and now_s < memory.again_at_s):
+    elif _is_busy(world, fence, Work.CYCLE, Work.POWER_ON) or (
+        bmc is BmcState.IDLE and now_s < memory.again_at_s
+    ):
         bmc = BmcState.BUSY
     return replace(
         seen,
@@ -114,7 +107,8 @@ def collect(
         elif isinstance(job.error, WorldError):
             trouble = f"{job.error.operation} {job.error.target}: {job.error.reason}"
             world.journal.event("fence_trouble", node=fence.node, what=work, why=trouble)
-            bmc = BmcState.IDLE if work is Work.CYCLE else memory.bmc
+            is_of_bmc = work in (Work.CYCLE, Work.POWER_ON)
+            bmc = BmcState.IDLE if is_of_bmc else memory.bmc
             memory = replace(memory, bmc=bmc, again_at_s=now_s + RETRY_S, trouble=trouble)
         else:
             raise job.error
@@ -130,9 +124,12 @@ def _done(
 ) -> tuple[FenceMemory, Fence]:
     match work:
         case Work.CYCLE:
-            return replace(memory, bmc=BmcState.CYCLED, trouble=""), fence
+            after = _write(world, lead, fence, is_off=False)
+            return replace(memory, bmc=BmcState.CYCLED, trouble=""), after
+        case Work.POWER_ON:
+            return replace(memory, trouble=""), _write(world, lead, fence, is_off=False)
         case Work.BLOCK:
-            return memory, _write(world, lead, fence, replace(fence, is_blocked=True))
+            return memory, _write(world, lead, fence, is_blocked=True)
         case Work.RELEASE:
             _end(world, lead, fence)
             return memory, fence
@@ -153,60 +150,32 @@ def perform(
             _prove(world, lead, seen, act.kind, act.evidence)
         case Wait():
             pass
-        case Block() | Cycle() | Release():
+        case Block() | Cycle() | PowerOn() | Release():
             assert seen.fence is not None
-            _start(world, seen.fence, machine, act)
+            _start(world, lead, seen.fence, machine, act)
 
 
 def _start(
     world: World,
+    lead: Leadership,
     fence: Fence,
     machine: Machine,
-    act: Block | Cycle | Release,
+    act: Block | Cycle | PowerOn | Release,
 ) -> None:
-    do: Callable[[World, Fence, Machine], object]
+    do: Callable[[World, Leadership, Fence, Machine], None]
     match act:
         case Block():
-            work, do = Work.BLOCK, _block
+            work, do = Work.BLOCK, fence_acts.block
         case Release():
-            work, do = Work.RELEASE, _release
+            work, do = Work.RELEASE, fence_acts.release
+        case PowerOn():
+            world.journal.event("power_returned", of=fence.node, incarnation=fence.incarnation)
+            work, do = Work.POWER_ON, fence_acts.power_on
         case Cycle():
             world.journal.event("fence_requested", of=fence.node, incarnation=fence.incarnation)
-            work, do = Work.CYCLE, _cycle
+            work, do = Work.CYCLE, fence_acts.cycle
     key = work.key(fence.node, fence.incarnation)
-    world.jobs.start(key, lambda _: do(world, fence, machine))
-
-
-def _block(world: World, fence: Fence, machine: Machine) -> None:
-    del machine
-    world.pools.mark_down(fence.node)
-    for each in fence.storage_addresses:
-        world.pools.block(f"{each}:0/0", BLOCKED_S)
-
-
-def _release(world: World, fence: Fence, machine: Machine) -> None:
-    del machine
-    for each in fence.storage_addresses:
-        world.pools.unblock(f"{each}:0/0")
-
-
-def _cycle(world: World, fence: Fence, machine: Machine) -> None:
-    node, bmc, machines = fence.node, machine.bmc, world.machines
-    identify(world, node, bmc)
-    machines.switch_off(node, bmc)
-    answering = machines.answering(machine.addresses)
-    if answering:
-        why = f"it says off, and the node answers at {', '.join(answering)}: it is disbelieved"
-        raise BmcError("read", f"the BMC of {node}", why, retryable=True)
-    machines.switch_on(node, bmc)
-
-
-def identify(world: World, node: NodeName, bmc: Bmc | None) -> None:
-    """Raises BmcError unless the controller says that it is the one that this node's must be."""
-    found, wanted = world.machines.guid(node, bmc), world.machines.expected(node, bmc)
-    if found != wanted:
-        why = f"it is {found}, not {wanted}: another machine's"
-        raise BmcError("identify", f"the BMC of {node}", why, retryable=False)
+    world.jobs.start(key, lambda _: do(world, lead, fence, machine))
 
 
 # --- records ---------------------------------------------------------------------------------------
@@ -214,7 +183,11 @@ def identify(world: World, node: NodeName, bmc: Bmc | None) -> None:
 
 def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None:
     """One transaction: after it no heartbeat of the incarnation succeeds."""
-    store, was, state = world.store, act.incarnation, node_states.after(seen.state, NodeEvent.REVOKED)
+    store, was, state = (
+        world.store,
+        act.incarnation,
+        node_states.after(seen.state, NodeEvent.REVOKED),
+    )
     revoked: IncarnationRecord = replace(was, is_revoked=True)
     fence = Fence(
         node=seen.node,
@@ -242,9 +215,7 @@ def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None
             *ledger.appending(store, [note], fence.revoked_at_s),
         )
     )
-    world.journal.event(
-        "node_revoked", of=seen.node, incarnation=was.id, why=act.why, state=state
-    )
+    world.journal.event("node_revoked", of=seen.node, incarnation=was.id, why=act.why, state=state)
 
 
 def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evidence: str) -> None:
@@ -281,13 +252,29 @@ def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evid
     )
 
 
-def _write(world: World, lead: Leadership, before: Fence, after: Fence) -> Fence:
-    path = paths.fence(before.node)
-    world.store.commit((*lead.checks, put(path, after, before.version)))
+def _write(
+    world: World,
+    lead: Leadership,
+    fence: Fence,
+    *,
+    is_blocked: bool | None = None,
+    is_off: bool | None = None,
+) -> Fence:
+    """Change what is not None, in the record as it stands: jobs write it too."""
+    path = paths.fence(fence.node)
+    now = read(world.store, path, Fence) or fence
+    after = replace(
+        now,
+        is_blocked=now.is_blocked if is_blocked is None else is_blocked,
+        is_off=now.is_off if is_off is None else is_off,
+    )
+    if after != now:
+        world.store.commit((*lead.checks, put(path, after, now.version)))
     return read(world.store, path, Fence) or after
 
 
 def _end(world: World, lead: Leadership, fence: Fence) -> None:
     state = node_states.after(NodeState.FENCED, NodeEvent.RELEASED)
-    world.store.commit((*lead.checks, Delete(path=paths.fence(fence.node), version=fence.version)))
+    now = read(world.store, paths.fence(fence.node), Fence) or fence
+    world.store.commit((*lead.checks, Delete(path=paths.fence(fence.node), version=now.version)))
     world.journal.event("fence_ended", of=fence.node, state=state)

@@ -11,7 +11,7 @@ from dataclasses import field
 from typing import Final
 
 from pvc_gitops.controllers.beats import read_incarnations
-from pvc_gitops.controllers.fences import identify
+from pvc_gitops.controllers.fence_acts import identify
 from pvc_gitops.controllers.records import read, read_all, write
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import BmcError, PoolError

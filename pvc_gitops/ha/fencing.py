@@ -77,6 +77,11 @@ class Cycle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOn:
+    """Give back the power that a fence took: a coordinator is a vote. Its death was proven otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prove:
     """Write down that the incarnation is dead."""
 
@@ -97,7 +102,7 @@ class Wait:
     trouble: str = ""
 
 
-Act = Revoke | Block | Cycle | Prove | Release | Wait
+Act = Revoke | Block | Cycle | PowerOn | Prove | Release | Wait
 
 
 def acts(view: NodeView) -> tuple[Act, ...]:
@@ -108,7 +113,7 @@ def acts(view: NodeView) -> tuple[Act, ...]:
     if not is_dead(view):
         return (*_blocking(view, fence), *_proving(view, fence))
     if not is_back(view):
-        return _blocking(view, fence)
+        return (*_blocking(view, fence), *_power(view, fence))
     # What is on its way to the blocklist would outlive the release.
     return () if view.is_blocking else (Release(),)
 
@@ -160,6 +165,10 @@ def _before(view: NodeView) -> tuple[Act, ...]:
 def _blocking(view: NodeView, fence: Fence) -> tuple[Act, ...]:
     """The blocklist entry does not wait for the proof: a live node that it hits has lost its lease."""
     return () if fence.is_blocked or view.is_blocking else (Block(),)
+
+
+def _power(view: NodeView, fence: Fence) -> tuple[Act, ...]:
+    return (PowerOn(),) if fence.is_off and view.bmc is BmcState.IDLE else ()
 
 
 def _proving(view: NodeView, fence: Fence) -> tuple[Act, ...]:

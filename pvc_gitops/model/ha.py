@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pvc_gitops.model.ids import NodeName
@@ -42,6 +43,7 @@ class Fence:
     watchdog_s: float | None
     storage_addresses: tuple[str, ...]
     is_blocked: bool = False  # all its storage addresses, acknowledged
+    is_off: bool = False  # we took its power, or were about to, and have not given it back
     trouble: str = ""  # what stands in the way, as people read it
     version: int = 0
 
@@ -54,4 +56,12 @@ class HoldRecord:
 
     id: str
     ends_at_s: int
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roll:
+    """Which boots of the coordinators the last leader of HA knew: `/pvc/ha/memory`."""
+
+    boots: Mapping[NodeName, str]
     version: int = 0

@@ -99,6 +99,7 @@ class Cluster:
     lease_s: float
     fence_delay_s: float
     cold_start_s: float  # how long absent nodes are waited for
+    fences_at_once: int  # decided within one fence delay
     admission: str  # enforce, warn, none
     tolerate_nodes: int
     strategy: Strategy
@@ -136,6 +137,7 @@ class Cluster:
             lease_s=duration_s(ha["lease"]),
             fence_delay_s=duration_s(ha["fence_delay"]),
             cold_start_s=duration_s(ha["cold_start"]),
+            fences_at_once=ha["fences_at_once"],
             admission=ha["admission"],
             tolerate_nodes=ha["tolerate_nodes"],
             strategy=Strategy(scheduling["strategy"]),

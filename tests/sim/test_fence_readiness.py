@@ -12,7 +12,7 @@ from pvc_gitops.sim.play import Player
 
 
 def played(script):
-    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda _: {})
+    one = Player(SimCluster(BASE), read_folder=lambda _: {})
     one.play(script)
     assert one.result()["violations"] == []
     return one
