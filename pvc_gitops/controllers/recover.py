@@ -1,20 +1,30 @@
-"""Giving the guests of a dead node to others: who was lost, what `ha.recovery` says, the records."""
+"""Giving guests to other nodes: who has none, what `ha.recovery` says, the records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from pvc_gitops.controllers import ledger
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put
-from pvc_gitops.ha.recovery import Coming, Lost, Recovery, recover
+from pvc_gitops.ha.order import PATIENCE_S, tiers
+from pvc_gitops.ha.recovery import Coming, GivenUp, Lost, Recovery, recover
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ha import Proof
 from pvc_gitops.model.ids import Address, GroupName, NodeName, VmName, address
 from pvc_gitops.model.inventory import Hardware
 from pvc_gitops.model.ledger import EntryKind
-from pvc_gitops.model.records import Applied, GuestPhase, Phase, PlacementRecord, Wanted
+from pvc_gitops.model.records import (
+    Applied,
+    GuestPhase,
+    IncarnationRecord,
+    Phase,
+    PlacementRecord,
+    Wanted,
+)
+from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.spec import Cluster, Group, Network, Node, VirtualMachine
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.scheduler.asks import ask_of, rule_of
@@ -22,7 +32,9 @@ from pvc_gitops.scheduler.board import Board, Guest
 from pvc_gitops.scheduler.capacity import host
 from pvc_gitops.world.ports import Check, Leadership, World
 
-_UP = (GuestPhase.RUNNING, GuestPhase.FAILED, GuestPhase.STOPPED)
+FIRST_TIER: Final = 1  # is not kept waiting by a cold start
+_OVER: Final = (GuestPhase.FAILED, GuestPhase.STOPPED)
+_ELSEWHERE: Final = "; elsewhere: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +89,21 @@ def must_run_elsewhere(of: Scene, name: VmName) -> bool:
     record = of.guests.get(name)
     if record is None or record.phase is not Phase.PRESENT or record.wanted is not Wanted.RUNNING:
         return False
-    vm = VirtualMachine.from_spec(record.name, record.spec)
-    return vm.ha.restart and vm.ha.relocate
+    placement = of.placements.get(name)
+    if placement is not None and placement.rests and placement.state is GuestPhase.STOPPED:
+        return False  # it powered itself off, and stays so
+    policy = Ha.from_spec(record.spec["ha"])
+    return policy.restart and policy.relocate
+
+
+def may_go_on(of: Scene, name: VmName) -> bool:
+    """Of a guest that failed where it is: may another node try?"""
+    placement, record = of.placements[name], of.guests.get(name)
+    if record is None or not must_run_elsewhere(of, name):
+        return False
+    policy = Ha.from_spec(record.spec["ha"])
+    has_failed = placement.restarts > policy.restarts_max
+    return has_failed and len(placement.tried) < policy.relocations_max
 
 
 def lost_by(of: Scene, node: NodeName) -> tuple[VmName, ...]:
@@ -92,46 +117,72 @@ def lost_by(of: Scene, node: NodeName) -> tuple[VmName, ...]:
 
 def tiers_of(of: Scene, names: Iterable[VmName]) -> frozenset[int]:
     """The tiers of some guests."""
-    guests = (_ask(of, name) for name in names)
+    guests = (ask(of, name) for name in names)
     return frozenset(guest.tier for guest in guests if guest is not None)
 
 
 def decide(
-    of: Scene, dead: Mapping[NodeName, tuple[VmName, ...]], came_s: Mapping[VmName, float]
+    of: Scene,
+    dead: Mapping[NodeName, tuple[VmName, ...]],
+    came_s: Mapping[VmName, float],
+    given_up: Sequence[GivenUp] = (),
 ) -> Recovery:
     """Who goes where.
 
     Args:
         of: the scene.
         dead: nodes that are proven dead and blocked, with those of their guests that may be moved now.
-        came_s: guests that were recovered, and for how long they are at their new places.
+        came_s: guests that are on their way up, and for how long.
+        given_up: guests that their owners, alive, gave up.
     """
+    order = _order(of)
     rules = {name: rule_of(group) for name, group in of.groups.items()}
     hosts = [host(of.nodes[name], of.hardware.get(name), of.cluster) for name in sorted(of.takers)]
     board = Board(hosts, rules)
     for name, placement in sorted(of.placements.items()):
-        guest = _ask(of, name)
+        guest = ask(of, name)
         if guest is not None and placement.owner in board.hosts:
             board.put(guest, placement.owner)
     lost = [
-        Lost(guest=guest, owner=node)
+        Lost(guest=replace(guest, tier=order.get(guest.name, guest.tier)), owner=node)
         for node, names in sorted(dead.items())
-        for guest in (_ask(of, name) for name in names)
+        for guest in (ask(of, name) for name in names)
         if guest is not None
     ]
-    coming = [_coming(of, name, since_s) for name, since_s in sorted(came_s.items())]
-    return recover(board, lost, [each for each in coming if each is not None])
+    coming = [
+        _coming(of, name, since_s, order[name])
+        for name, since_s in sorted(came_s.items())
+        if name in order
+    ]
+    return recover(board, lost, coming, given_up)
 
 
-def _coming(of: Scene, name: VmName, since_s: float) -> Coming | None:
-    placement, guest = of.placements.get(name), _ask(of, name)
-    if placement is None or guest is None or placement.state is GuestPhase.RUNNING:
-        return None
-    is_given_up = placement.state in _UP
-    return Coming(name=name, tier=guest.tier, since_s=since_s, is_given_up=is_given_up)
+def _order(of: Scene) -> Mapping[VmName, int]:
+    """The tiers to go by, of guests that should run."""
+    policies = {
+        name: Ha.from_spec(record.spec["ha"])
+        for name, record in of.guests.items()
+        if record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
+    }
+    return tiers(
+        {name: policy.tier for name, policy in policies.items()},
+        {name: policy.depends_on for name, policy in policies.items()},
+    )
 
 
-def _ask(of: Scene, name: VmName) -> Guest | None:
+def _coming(of: Scene, name: VmName, since_s: float, tier: int) -> Coming:
+    ready = Ha.from_spec(of.guests[name].spec["ha"]).ready
+    return Coming(
+        name=name,
+        tier=tier,
+        since_s=since_s,
+        patience_s=PATIENCE_S + (0.0 if ready is None else ready.timeout_s),
+        is_given_up=of.placements[name].state in _OVER,
+    )
+
+
+def ask(of: Scene, name: VmName) -> Guest | None:
+    """What a guest asks of a node; None for one that nobody counts."""
     record = of.guests.get(name)
     if record is None:
         return None
@@ -165,6 +216,9 @@ def move(
         state=GuestPhase.RECOVERING,
         why=why,
         since_s=now_s,
+        ready=None,
+        restarts=0,
+        rests=False,
     )
     note = Note(
         kind=EntryKind.ACT,
@@ -190,3 +244,57 @@ def say(world: World, lead: Leadership, name: VmName, before: PlacementRecord, w
         return
     after = replace(before, state=GuestPhase.RECOVERING, why=why, since_s=world.clock.now_s())
     world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))
+
+
+def relocate(
+    world: World,
+    lead: Leadership,
+    name: VmName,
+    before: PlacementRecord,
+    to: NodeName,
+    *,
+    life: IncarnationRecord,
+) -> None:
+    """Make another node the owner of a guest that its own gave up. That it has no process there is its
+    owner's word, in the life that it has now: it may begin anew only by changing this very record."""
+    store, now_s = world.store, world.clock.now_s()
+    said = before.why.partition(_ELSEWHERE)[0]
+    why = f"given up by {before.owner}: {said}"
+    after = replace(
+        before,
+        owner=to,
+        incarnation=None,
+        state=GuestPhase.WAITING,
+        why=why,
+        since_s=now_s,
+        restarts=0,
+        rests=False,
+        tried=(*before.tried, before.owner),
+    )
+    note = Note(
+        kind=EntryKind.ACT,
+        text=f"{name} goes from {before.owner} to {to}: {said}",
+        by=f"ha on {world.me.node}",
+        addresses=(address("vm", name),),
+        data={"tried": ",".join(after.tried)},
+    )
+    store.commit(
+        (
+            *lead.checks,
+            Check(path=paths.incarnation(before.owner), version=life.version),
+            Check(path=paths.claim(address("vm", name)), version=None),
+            put(paths.placement(name), after, before.version),
+            *ledger.appending(store, [note], now_s),
+        )
+    )
+    world.journal.event("vm_state", vm=name, before=before.state, state=after.state, why=why)
+
+
+def say_nowhere(
+    world: World, lead: Leadership, name: VmName, before: PlacementRecord, why: str
+) -> None:
+    """Write down why no other node takes a guest that has failed. Its owner goes on trying."""
+    text = f"{before.why.partition(_ELSEWHERE)[0]}{_ELSEWHERE}{why}"
+    if before.why != text:
+        after = replace(before, why=text)
+        world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))

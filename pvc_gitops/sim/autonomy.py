@@ -45,7 +45,8 @@ def pending(cluster: SimCluster) -> str:
     memory: HaMemory = leader.ha.memory
     now_s = leader.clock.now_s()
     waits = (_of_node(cluster, memory, name, now_s) for name in cluster.nodes)
-    return next((text for text in waits if text), "") or _of_lost(cluster) or _of_moves(cluster)
+    found = next((text for text in waits if text), "")
+    return found or _of_lost(cluster) or _of_given_up(cluster) or _of_moves(cluster)
 
 
 def _of_moves(cluster: SimCluster) -> str:
@@ -78,8 +79,8 @@ def _of_node(  # noqa: PLR0911  one reason a line
         return ""
     if fence is None:
         state = memory.watch.state(name, incarnation, now_s, cluster.spec.cluster.lease_s)
-        if memory.told.get(name):
-            return ""
+        if _is_on_hold(cluster):
+            return ""  # until somebody ends it
         if state is NodeState.LEFT:
             return f"{name} left guests behind" if _has_lost(cluster, name) else ""
         is_silent = state is NodeState.UNKNOWN or not _beats(cluster, name)
@@ -92,6 +93,11 @@ def _of_node(  # noqa: PLR0911  one reason a line
     if incarnation.id != fence.incarnation and not incarnation.is_revoked:
         return f"{name} is back and not released yet"
     return ""
+
+
+def _is_on_hold(cluster: SimCluster) -> bool:
+    found = cluster.tree.children.get(paths.INTENTS, ())
+    return any(cluster.tree.records[f"{paths.INTENTS}/{n}"].value["kind"] == "hold" for n in found)
 
 
 def _beats(cluster: SimCluster, name: NodeName) -> bool:
@@ -119,9 +125,26 @@ def _of_lost(cluster: SimCluster) -> str:
         fence = cluster.get(paths.fence(placement.owner), Fence)
         if fence is None or not _is_dead(cluster, fence):
             continue
-        is_told = placement.state is GuestPhase.RECOVERING and "until tier" not in placement.why
+        is_told = placement.state is GuestPhase.RECOVERING and "waits until" not in placement.why
         if _must_run_elsewhere(cluster, vm) and not is_told:
             return f"{vm} has no place yet"
+    return ""
+
+
+def _of_given_up(cluster: SimCluster) -> str:
+    """Guests that failed where they are, and that another node will try."""
+    for vm, placement in cluster.placements().items():
+        record = cluster.get(f"{paths.GUESTS}/{vm}", Applied)
+        if record is None or placement.state is not GuestPhase.FAILED:
+            continue
+        ha = record.spec["ha"]
+        may_go_on = (
+            _must_run_elsewhere(cluster, vm)
+            and placement.restarts > ha["max_restarts"]
+            and len(placement.tried) < ha["max_relocations"]
+        )
+        if may_go_on and "; elsewhere: " not in placement.why:
+            return f"{vm} is given up by {placement.owner}"
     return ""
 
 

@@ -21,6 +21,7 @@ from pvc_gitops.model.records import (
     Applied,
     GuestPhase,
     Phase,
+    Ready,
     SourceSeen,
     StepStatus,
     Target,
@@ -85,8 +86,10 @@ def _of_guests(cluster: SimCluster) -> str:
         domains = node.guests.domains.values()
         domain = next((d for d in domains if d.domain.uuid == record.uuid), None)
         should_run = record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
-        if placement.state is GuestPhase.FAILED:
+        if placement.state is GuestPhase.FAILED or placement.rests:
             continue  # said so; a person is needed
+        if placement.ready is Ready.AWAITED:
+            return f"{name} is not ready yet"
         runs = domain is not None and domain.state is GuestState.RUNNING
         wanted = GuestPhase.RUNNING if should_run else GuestPhase.STOPPED
         if runs is not should_run or placement.state is not wanted:
