@@ -1,22 +1,18 @@
-"""This process and its machine: clock, memory, priority, watchdog, service manager."""
+"""This process and its machine: clock, memory, priority, service manager."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import socket
-import struct
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # include/uapi/asm-generic/mman.h
-WDIOC_SETTIMEOUT: Final = 0xC0045706  # include/uapi/linux/watchdog.h
-WATCHDOG_S: Final = 10  # W (DESIGN section 8)
+FIRST_FD: Final = 3  # SD_LISTEN_FDS_START
 PRIORITY: Final = (
     1  # the lowest real-time one: above all ordinary work, below the kernel's own threads
 )
@@ -59,38 +55,27 @@ def is_machine_stopping(systemctl: Path) -> bool:
     return answer.stdout.strip() == "stopping"
 
 
-def notify(message: str) -> None:
+def notify(message: str, descriptors: tuple[int, ...] = ()) -> None:
     """sd_notify. Nothing to do without systemd."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-        to.sendto(message.encode(), address.replace("@", "\0", 1))
+        to.connect(address.replace("@", "\0", 1))
+        socket.send_fds(to, [message.encode()], descriptors)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watchdog:
-    """An armed watchdog of the kernel. Closing it without the magic letter leaves it armed: the next
-    guard process has W seconds to take it over."""
-
-    identity: str
-    descriptor: int
-
-    def pet(self) -> None:
-        os.write(self.descriptor, b"\0")
+def keep_open(name: str, descriptor: int) -> None:
+    """Have systemd keep a descriptor open beyond this process, for the next one of this service."""
+    notify(f"FDSTORE=1\nFDNAME={name}", (descriptor,))
 
 
-def arm_watchdog(*, devices: Path, classes: Path) -> Watchdog | None:
-    """Open this machine's watchdog, a hardware one before the kernel's own; None without any."""
-    found = []
-    for each in sorted(classes.glob("watchdog*")):
-        device = devices / each.name
-        if device.exists() and (each / "identity").exists():
-            identity = (each / "identity").read_text(encoding="utf-8").strip()
-            found.append((identity == "Software Watchdog", identity, device))
-    if not found:
-        return None
-    _, identity, device = min(found)
-    descriptor = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
-    fcntl.ioctl(descriptor, WDIOC_SETTIMEOUT, struct.pack("i", WATCHDOG_S))
-    return Watchdog(identity=identity, descriptor=descriptor)
+def kept_open() -> dict[str, int]:
+    """What systemd kept for us, by name (sd_listen_fds_with_names)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found = {name: FIRST_FD + at for at, name in enumerate(names)}
+    for descriptor in found.values():
+        os.set_inheritable(descriptor, False)
+    return found

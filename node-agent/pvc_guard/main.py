@@ -18,20 +18,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from pvc_guard import lease
+from pvc_guard import watchdog as dogs
 from pvc_guard.machine import (
-    Watchdog,
-    arm_watchdog,
     boot_id,
     boottime_s,
     is_machine_stopping,
+    kept_open,
     notify,
     run_first,
     stay_in_memory,
 )
+from pvc_guard.measure import finish, measure
+from pvc_guard.post import Post, Server, read_key
 from pvc_guard.slice import GuestSlice
 from pvc_guard.store import Login, Me, Store
 
 TICK_S: Final = 0.25  # a lease's end is acted upon at most this late; W + 2 s leave room for it
+HOLD_S: Final = 3.0  # between two looks for a hold of the operators
 STRAYS_S: Final = 5.0  # walking /proc costs 3 ms; while no lease is held it is done at every tick
 
 
@@ -45,6 +48,11 @@ class Paths:
     proc: Path = Path("/proc")
     devices: Path = Path("/dev")
     watchdogs: Path = Path("/sys/class/watchdog")
+    watchdog_sockets: Path = Path("/run/pvc-watchdog")
+    watchdog_measured: Path = Path("/var/lib/pvc/watchdog.json")
+    watchdog_note: Path = Path("/var/lib/pvc/watchdog.measuring")
+    key: Path = Path("/etc/pvc/guards.key")
+    zookeeper: Path = Path("/var/lib/zookeeper/version-2")
     systemctl: Path = Path("/usr/bin/systemctl")
 
 
@@ -55,11 +63,13 @@ class Process:
     paths: Paths
     slice: GuestSlice
     store: Store
-    watchdog: Watchdog | None
+    watchdog: dogs.Watchdog | None
+    post: Post | None
     inbox: queue.SimpleQueue[Callable[..., lease.Event]]
     guard: lease.Guard
     faults: tuple[str, ...] = ()
     looked_for_strays_s: float = 0.0
+    looked_for_hold_s: float = 0.0
     is_asked_to_stop: bool = False
     written: dict[str, Any] = field(default_factory=dict)
 
@@ -74,6 +84,7 @@ class Process:
                 self.feed(lease.ShutDown)
             self.feed(lease.SliceEmpty if self.look() else lease.SlicePopulated)
             self.feed(lease.Tick)
+            self.look_for_hold()
             self.take_answers()
             self.save()
             notify("WATCHDOG=1")
@@ -94,6 +105,12 @@ class Process:
             self.faults = tuple(stray.fault for stray in self.slice.strays())
             self.looked_for_strays_s = now_s
         return not self.faults and self.slice.is_empty()
+
+    def look_for_hold(self) -> None:
+        now_s = boottime_s()
+        if now_s - self.looked_for_hold_s >= HOLD_S:
+            self.looked_for_hold_s = now_s
+            self.store.look_for_hold()
 
     def feed(self, event: Callable[..., lease.Event]) -> None:
         before = self.guard.life
@@ -119,6 +136,11 @@ class Process:
                     self.store.open(action, boottime_s)
                 case lease.SayLeft():
                     self.store.leave(action)
+                case lease.RecordHold():
+                    self.store.record_hold(action)
+                case lease.AskOthers():
+                    if self.post is not None:
+                        self.post.ask(action.asked_at_s)
 
     def save(self) -> None:
         """For the next guard process and for the agent. /run is in memory: a rename is enough."""
@@ -132,7 +154,17 @@ class Process:
 
 def main() -> None:
     """The console script."""
-    run(Paths())
+    paths = Paths()
+    if sys.argv[1:] == ["measure-watchdog"]:
+        sys.exit(_measure(paths))
+    run(paths)
+
+
+def _measure(paths: Paths) -> str:
+    guests = GuestSlice(path=paths.slice, proc=paths.proc)
+    if not guests.is_empty() or guests.strays():
+        return "guests run here: drain this node first"
+    return measure(_places(paths), paths.watchdog_note)
 
 
 def run(paths: Paths) -> None:
@@ -152,6 +184,8 @@ def run(paths: Paths) -> None:
     signal.signal(signal.SIGINT, stop)
     process.run()
     process.save()
+    if process.watchdog is not None and isinstance(process.guard.life, lease.Left):
+        process.watchdog.disarm()
     # kazoo's threads would be joined for seconds; nothing of them is needed any more.
     sys.stdout.flush()
     os._exit(0)
@@ -160,7 +194,7 @@ def run(paths: Paths) -> None:
 def _begin(paths: Paths, config: Mapping[str, Any]) -> Process:
     name, zookeeper = config["node"]["name"], config["zookeeper"]
     password = Path(zookeeper["password_file"]).read_text(encoding="utf-8").strip()
-    watchdog = arm_watchdog(devices=paths.devices, classes=paths.watchdogs)
+    watchdog = _armed(paths)
     inbox: queue.SimpleQueue[Callable[..., lease.Event]] = queue.SimpleQueue()
     boot = boot_id()
     guests = GuestSlice(path=paths.slice, proc=paths.proc)
@@ -174,21 +208,72 @@ def _begin(paths: Paths, config: Mapping[str, Any]) -> Process:
         now_s=boottime_s(),
         is_slice_empty=guests.is_empty() and not guests.strays(),
         saved=_saved(paths.state),
+        coordinators=frozenset(_hosts(zookeeper["servers"])),
     )
     _log("begins", life=_name(guard.life), incarnation=guard.incarnation)
     me = Me(
         name=name,
         boot_id=boot,
         watchdog=None if watchdog is None else watchdog.identity,
+        watchdog_s=None if watchdog is None else watchdog.waits_s,
         storage_addresses=(config["addresses"]["storage"],),
     )
     login = Login(user=zookeeper["user"], password=password)
     store = Store(tuple(zookeeper["servers"]), login, me, inbox.put)
     process = Process(
-        paths=paths, slice=guests, store=store, watchdog=watchdog, inbox=inbox, guard=guard
+        paths=paths,
+        slice=guests,
+        store=store,
+        watchdog=watchdog,
+        post=_post(paths, config, inbox.put),
+        inbox=inbox,
+        guard=guard,
     )
     process.do(actions)
     return process
+
+
+def _armed(paths: Paths) -> dogs.Watchdog | None:
+    places = _places(paths)
+    measured = finish(places, paths.watchdog_note, boot_id())
+    if measured is not None:
+        _log("watchdog measured", identity=measured[0], waits_s=measured[1])
+    found = dogs.arm(places, kept_open())
+    if found is None:
+        _log("no watchdog")
+    else:
+        found.keep()
+        _log("watchdog", identity=found.identity, waits_s=found.waits_s or "not measured")
+    return found
+
+
+def _places(paths: Paths) -> dogs.Places:
+    return dogs.Places(
+        devices=paths.devices,
+        classes=paths.watchdogs,
+        sockets=paths.watchdog_sockets,
+        measured=paths.watchdog_measured,
+    )
+
+
+def _post(
+    paths: Paths, config: Mapping[str, Any], tell: Callable[[Callable[..., lease.Event]], None]
+) -> Post | None:
+    key, me = read_key(paths.key), config["addresses"].get("cluster")
+    if key is None or me is None:
+        _log("nobody is asked about quorums: no key, or no address in the cluster network")
+        return None
+    servers = config["zookeeper"]["servers"]
+    own = [server for server in servers if server.rpartition(":")[0] == me]
+    server = None
+    if own:
+        port = int(own[0].rpartition(":")[2])
+        server = Server(address=me, port=port, data=paths.zookeeper)
+    return Post(me=me, voters=tuple(_hosts(servers)), key=key, server=server, tell=tell)
+
+
+def _hosts(servers: list[str]) -> list[str]:
+    return [server.rpartition(":")[0] for server in servers]
 
 
 def _config(path: Path) -> dict[str, Any]:

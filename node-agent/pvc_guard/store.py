@@ -36,6 +36,7 @@ SESSION_S: Final = 4.0
 CALL_S: Final = 2.0  # of the worker; a healthy ensemble answers in 20 ms
 POLL_S: Final = 0.05  # of the worker while no connection stands: at its start, or with no server
 LOST_S: Final = 5.0  # then the client is made anew
+HOLD: Final = "/pvc/ha/hold"
 RECONNECT: Final = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 0.5}
 
 
@@ -54,6 +55,7 @@ class Me:
     name: str
     boot_id: str
     watchdog: str | None
+    watchdog_s: float | None
     storage_addresses: tuple[str, ...]
 
 
@@ -151,6 +153,25 @@ class Store:
     def leave(self, say: lease.SayLeft) -> None:
         self._do(partial(self._leave, say.incarnation))
 
+    def record_hold(self, ask: lease.RecordHold) -> None:
+        self._do(partial(self._record_hold, ask))
+
+    def look_for_hold(self) -> None:
+        """Ask the store whether operators hold fencing; the answer is told, if there is one."""
+        for way in self._ways.values():
+            client = way.client()
+            if client is not None:
+                client.get_async(HOLD).rawlink(self._saw_hold)
+                return
+
+    def _saw_hold(self, answer: Any) -> None:  # noqa: ANN401
+        if isinstance(answer.exception, NoNodeError):
+            self._tell(partial(lease.HoldSeen, id=None, left_s=0.0))
+        elif answer.exception is None:
+            hold = json.loads(answer.value[0])
+            left_s = float(hold["ends_at_s"]) - time.time()
+            self._tell(partial(lease.HoldSeen, id=hold["id"], left_s=left_s))
+
     def look(self, incarnation: str) -> None:
         """Learn whether our incarnation still stands, and under which version."""
         self._do(partial(self._look, incarnation))
@@ -171,6 +192,8 @@ class Store:
                 "lease_s": ask.lease_s,
                 "is_revoked": False,
                 "watchdog": self._me.watchdog,
+                "watchdog_s": self._me.watchdog_s,
+                "hold": "",
                 "storage_addresses": list(self._me.storage_addresses),
                 "guests_left": True,
             }
@@ -194,6 +217,24 @@ class Store:
             self._tell(partial(lease.Revoked, incarnation=incarnation))
         else:
             self._standing = (incarnation, known[1])
+
+    def _record_hold(self, ask: lease.RecordHold) -> None:
+        client = self._connected()
+        known = self._read(client)
+        if known is None or known[0]["id"] != ask.incarnation or known[0]["is_revoked"]:
+            self._tell(partial(lease.Revoked, incarnation=ask.incarnation))
+            return
+        record = _json({**known[0], "hold": ask.id})
+        stat = client.set_async(self._incarnation, record, version=known[1]).get(timeout=CALL_S)
+        self._standing = (ask.incarnation, stat.version)
+        self._tell(
+            partial(
+                lease.HoldRecorded,
+                incarnation=ask.incarnation,
+                id=ask.id,
+                asked_at_s=ask.asked_at_s,
+            )
+        )
 
     def _leave(self, incarnation: str) -> None:
         client = self._connected()

@@ -4,8 +4,8 @@
     answer     {"answer": NONCE, "from": ADDRESS, "is_out": bool, "out_for_s": seconds}
 
 Each is JSON behind the HMAC-SHA256 of it with the guards' key. A nonce is of one question to one guard
-and is forgotten with its answer: what is forged, replayed, redirected or meant for another ensemble counts
-for nothing. Pure, standard library only; sockets are in `post`, the simulator plays this as it is.
+and is forgotten with its answer: what is forged, replayed, redirected or meant for another ensemble
+counts for nothing. Pure, standard library only; sockets are in `post`, the simulator plays this as it is.
 """
 
 from __future__ import annotations

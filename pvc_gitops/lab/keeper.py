@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pvc_gitops.lab import cgroup, network
+from pvc_gitops.lab import cgroup, network, watchdog
 from pvc_gitops.lab.node import Node
 from pvc_gitops.lab.paths import LabPaths
 from pvc_gitops.lab.process import must_become, run
@@ -51,7 +51,7 @@ def main() -> int:
 def _mount(node: Node) -> None:
     layers: list[str] = json.loads(node.paths.lab.layers.read_text(encoding="utf-8"))
     node.paths.layers.write_text(json.dumps(layers), encoding="utf-8")
-    for folder in (node.paths.upper, node.paths.work, node.paths.merged):
+    for folder in (node.paths.upper, node.paths.work, node.paths.merged, node.paths.watchdog):
         folder.mkdir(parents=True, exist_ok=True)
     # The three features are off so that a newer image may lie below the same machine's disk.
     options = (
@@ -143,6 +143,7 @@ def _start(
         "--system-call-filter=@known",
         "--bind=/dev/net/tun",
         "--bind=/dev/fuse",
+        f"--bind={node.paths.watchdog}:{watchdog.FOLDER_INSIDE}",
         "--resolv-conf=off",
         "--timezone=off",
         "--link-journal=no",

@@ -28,6 +28,7 @@ from pvc_gitops.lab.paths import LabPaths, default_root
 from pvc_gitops.lab.process import command_line
 from pvc_gitops.lab.remote import RemoteMode
 from pvc_gitops.lab.topology import DEFAULT_OSD_BYTES, NodeFacts, NodeHardware, Topology
+from pvc_gitops.lab.watchdog import Watchdog
 
 OUTSIDE: Final = "outside"  # the client outside of the cluster: the lab's own network name space
 SEED_PATH: Final = "/var/lib/pvc/seed.json"
@@ -93,6 +94,7 @@ class Lab:
             say(f"remote {remote.url(wanted.gateway)} = {self.paths.remote}")
             for node in wanted.nodes:
                 self._bmc(node).start(self._bmc_password())
+                self._watchdog(node.name).start()
             say("BMCs " + ", ".join(node.bmc_address for node in wanted.nodes))
             self._boot_all(wanted, say)
         image.prune(self.paths.root)
@@ -124,6 +126,7 @@ class Lab:
                 list(pool.map(Node.power_off, machines))
             for node in self._known_nodes():
                 self._bmc(node).stop()
+                self._watchdog(node.name).stop()
             remote.server(self.paths).end()
             network.remove(self.paths)
             group = cgroup.of_lab(self.paths.name)
@@ -252,6 +255,14 @@ class Lab:
         else:
             self._bmc(hardware).stop()
 
+    def watchdog(self, name: str, *, on: bool) -> None:
+        """Break or mend a node's watchdog. A mended one is seen at the node's next boot."""
+        device = self._watchdog(self.node(name).name)
+        if on:
+            device.start()
+        else:
+            device.stop()
+
     def git(self, mode: RemoteMode) -> None:
         """How the remote answers the nodes from now on."""
         remote.set_mode(self.paths, mode)
@@ -304,6 +315,9 @@ class Lab:
 
     def _bmc(self, hardware: NodeHardware) -> Bmc:
         return Bmc(self.paths.node(hardware.name), hardware)
+
+    def _watchdog(self, name: str) -> Watchdog:
+        return Watchdog(self.paths.node(name))
 
     def _bmc_password(self) -> str:
         path = self.paths.bmc_password

@@ -165,6 +165,19 @@ class NodePaths:
         return self.home / "bmc.pid"
 
     @property
+    def watchdog(self) -> Path:
+        """A folder that is bound into the machine: the device's socket lies there."""
+        return self.home / "watchdog"
+
+    @property
+    def watchdog_pid(self) -> Path:
+        return self.home / "watchdog.pid"
+
+    @property
+    def watchdog_log(self) -> Path:
+        return self.home / "watchdog.log"
+
+    @property
     def socket(self) -> Path:
         return self.lab.sockets / f"{self.name}.sock"
 

@@ -24,7 +24,9 @@ from pathlib import Path
 from pvc_guard.main import Paths, run
 here = Path({here!r})
 run(Paths(config=here / "node.toml", state=here / "guard.json", slice=Path({slice!r}),
-          proc=here / "proc", devices=here, watchdogs=here, systemctl=here / "systemctl"))
+          proc=here / "proc", devices=here, watchdogs=here, systemctl=here / "systemctl",
+          watchdog_sockets=here / "watchdog", watchdog_measured=here / "watchdog.json",
+          watchdog_note=here / "measuring", key=here / "guards.key", zookeeper=Path({zookeeper!r})))
 """
 CONFIG = """
 [node]
@@ -38,7 +40,9 @@ seconds = 6.0
 heartbeat = 1.0
 [addresses]
 storage = "10.22.0.1"
+cluster = "{host}"
 """
+KEY = "Z3VhcmRzJyBrZXkgb2YgdGVzdHM="
 
 
 def wait_for(condition, limit_s, what):
@@ -87,19 +91,31 @@ def machine_slice(tmp_path):
 class Guard:
     """The guard's process, and what it writes."""
 
-    def __init__(self, here, ensemble, machine_slice):
+    def __init__(self, here, ensemble, machine_slice, number=1):
         self.here = here
         self.slice = machine_slice
         self.process = None
+        self.server = ensemble.servers[number - 1]
+        self.zookeeper = self.server.data / "version-2"
         (here / "proc").mkdir()
         (here / "password").write_text(PASSWORD)
+        (here / "guards.key").write_text(f"{KEY}\n")
         servers = ", ".join(f'"{address}"' for address in ensemble.addresses)
-        (here / "node.toml").write_text(CONFIG.format(servers=servers, here=here))
+        text = CONFIG.format(servers=servers, here=here, host=self.server.host)
+        (here / "node.toml").write_text(text.replace('"hv1"', f'"hv{number}"'))
 
-    def start(self):
-        code = RUN.format(here=str(self.here), slice=str(self.slice.path))
+    def start(self, environment=None, descriptors=()):
+        code = RUN.format(
+            here=str(self.here), slice=str(self.slice.path), zookeeper=str(self.zookeeper)
+        )
         with (self.here / "log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                pass_fds=descriptors,
+            )
 
     def end(self, number=signal.SIGTERM):
         if self.process is not None:

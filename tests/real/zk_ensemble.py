@@ -88,12 +88,17 @@ class Server:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
+
+    @property
+    def host(self):
+        """A loopback address of its own, as coordinators have one each."""
+        return f"127.0.0.{self.number}"
 
     def mode(self):
         """leader, follower, or None while it serves nobody."""
         try:
-            with closing(socket.create_connection(("127.0.0.1", self.port), timeout=1)) as to:
+            with closing(socket.create_connection((self.host, self.port), timeout=1)) as to:
                 to.settimeout(1)
                 to.sendall(b"srvr")
                 answer = b""
@@ -144,7 +149,8 @@ class Ensemble:
         ports = free_ports(9)
         quorum, election, client = ports[:3], ports[3:6], ports[6:]
         dynamic = "".join(
-            f"server.{n + 1}=127.0.0.1:{quorum[n]}:{election[n]}:participant;127.0.0.1:{client[n]}\n"
+            f"server.{n + 1}=127.0.0.1:{quorum[n]}:{election[n]}:participant;"
+            f"127.0.0.{n + 1}:{client[n]}\n"
             for n in range(3)
         )
         for n in (1, 2, 3):

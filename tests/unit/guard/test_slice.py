@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from pvc_guard.machine import arm_watchdog
 from pvc_guard.slice import GuestSlice, Stray
 
 
@@ -75,10 +74,3 @@ def test_the_kill_takes_the_slice_and_the_strays(guests):
     guests.kill()
     assert (guests.path / "cgroup.kill").read_text() == "1"
     assert stray.wait(timeout=5) == -9
-
-
-def test_without_a_watchdog_there_is_none(tmp_path):
-    (tmp_path / "class/watchdog0").mkdir(parents=True)
-    (tmp_path / "class/watchdog0/identity").write_text("iTCO_wdt\n")
-    # The host's class is visible in a container, its device is not.
-    assert arm_watchdog(devices=tmp_path, classes=tmp_path / "class") is None
