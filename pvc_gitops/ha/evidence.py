@@ -1,8 +1,8 @@
 """Which proof of its node's death is good enough for a guest (DESIGN D10). Pure.
 
 That lease and watchdog have run out says that nobody kept the node alive. A watchdog of the kernel's
-own dies with a frozen kernel, which may thaw: then only the blocklist stands between two lives of a guest,
-and a guest without a disk in Ceph, or with a piece of the host, does not meet it.
+own dies with a frozen kernel, which may thaw: then only the blocklist stands between two lives of a
+guest, and one without a disk in Ceph, or with a piece of the host, does not meet it.
 """
 
 from __future__ import annotations
