@@ -12,6 +12,7 @@ from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.plan import Step
 from pvc_gitops.model.records import Applied, PlacementRecord
+from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.model.values import replace
 from pvc_gitops.world.ports import DiskAttachment, Domain, DomainFacts, World
 
@@ -70,12 +71,14 @@ def _found(step: Step, world: World) -> DomainFacts | None:
 
 
 def _named(step: Step, foreign: Domain) -> Domain:
-    """The live domain with the names that its record gives its disks and NICs."""
+    """The live domain with the names that its record gives its disks and NICs, and the CPU that it asks
+    for: whether that is the one it has is told by who can look."""
     assert step.record is not None
     disks = {(ref.pool, ref.image): name for name, ref in step.record.disks.items()}
     nics = {lease.mac: name for name, lease in step.record.nics.items()}
     return replace(
         foreign,
+        cpu_model=VirtualMachine.from_spec(step.record.name, step.record.spec).cpu_model,
         disks=tuple(_as(step.record, disk, disks[disk.pool, disk.image]) for disk in foreign.disks),
         nics=tuple(replace(nic, name=nics[nic.mac]) for nic in foreign.nics if nic.mac in nics),
     )

@@ -135,8 +135,14 @@ def _unmanaged(facts: DomainFacts) -> UnmanagedGuest:
         ),
         nics=()
         if found is None
-        else tuple(UnmanagedNic(mac=n.mac, bridge=n.bridge, model=n.model) for n in found.nics),
+        else tuple(
+            UnmanagedNic(
+                mac=n.mac, bridge=n.bridge, model=n.model, name="" if n.name == n.mac else n.name
+            )
+            for n in found.nics
+        ),
         hindrance=facts.hindrance,
+        console_log=found is not None and found.console_log,
     )
 
 

@@ -80,7 +80,8 @@ class GuestFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmanagedDisk:
-    """A disk in Ceph of a domain that is not ours. `name` is libvirt's, as `vda`."""
+    """A disk in Ceph of a domain that is not ours. `name` is libvirt's, as `vda`, or what it was called
+    while the domain was ours."""
 
     name: str
     pool: PoolName
@@ -90,11 +91,12 @@ class UnmanagedDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnmanagedNic:
-    """A NIC of a domain that is not ours."""
+    """A NIC of a domain that is not ours. `name`, if any, is what it was called while it was ours."""
 
     mac: Mac
     bridge: str
     model: str
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,7 @@ class UnmanagedGuest:
     disks: tuple[UnmanagedDisk, ...]
     nics: tuple[UnmanagedNic, ...]
     hindrance: str
+    console_log: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

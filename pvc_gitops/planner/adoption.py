@@ -142,8 +142,12 @@ def _differences(
             yield f"disk {name} lies in pool/{disk.pool}"
         elif declared[name]["size"] != size_text(image.size_mib):
             yield f"disk {name} has {size_text(image.size_mib)}"
+    called = {nic["mac"].lower(): name for name, nic in doc.spec["nics"].items()}
+    for nic in facts.nics:
+        if nic.name and called.get(nic.mac, nic.name) != nic.name:
+            yield f"NIC {called[nic.mac]} is called {nic.name} in the running domain"
     macs = {nic.mac for nic in facts.nics}
-    wanted = {nic["mac"].lower() for nic in doc.spec["nics"].values()}
+    wanted = set(called)
     if macs != wanted:
         yield f"its NICs are {', '.join(sorted(macs)) or 'none'}; declared with `mac`: " + (
             ", ".join(sorted(wanted)) or "none"

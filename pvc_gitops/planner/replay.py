@@ -158,10 +158,11 @@ def _described(record: Applied, facts: GuestFacts) -> UnmanagedGuest:
             for name, ref in sorted(record.disks.items())
         ),
         nics=tuple(
-            UnmanagedNic(mac=lease.mac, bridge="", model=vm.nics[name].model)
+            UnmanagedNic(mac=lease.mac, bridge="", model=vm.nics[name].model, name=name)
             for name, lease in sorted(record.nics.items())
         ),
         hindrance="",
+        console_log=vm.console_log,
     )
 
 

@@ -94,9 +94,11 @@ def _document(
     for number, nic in enumerate(guest.nics):
         network = _network(nic.bridge, spec)
         text += (
-            f"    - {{name: nic{number}, network: {network}, "
+            f"    - {{name: {nic.name or f'nic{number}'}, network: {network}, "
             f'mac: "{nic.mac}", model: {nic.model}}}\n'
         )
+    if guest.console_log:
+        text += "  console: {log: true}\n"
     return text
 
 

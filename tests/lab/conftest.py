@@ -23,6 +23,7 @@ ORDER = (
     "following",
     "refusals",
     "guards",
+    "adoption",
     "migration",
     "networks",
     "control",

@@ -1,7 +1,8 @@
 """Domains that are not ours, and the mark that makes one ours while it runs. Pure.
 
-An adopted domain keeps its devices as somebody else described them: they have no aliases of ours, so
-our mark says which device bears which name, by libvirt's handle of a disk and the MAC of a NIC.
+An adopted domain keeps its devices as somebody else described them: where they have no aliases of ours,
+our mark says which device bears which name, by libvirt's handle of a disk and the MAC of a NIC. A guest
+that was ours once, and was forgotten while it ran, still has our aliases: they stay the names.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment
 
 NAMESPACE: Final = "urn:pvc-gitops:guest:1"
 PREFIX: Final = "pvc"
+# libvirt keeps an alias that begins with `ua-` as it is.
+ALIASES: Final = {"disk": "ua-disk-", "interface": "ua-nic-"}
 _BUSES: Final = {"scsi": "virtio-scsi", "virtio": "virtio-blk"}
 _PER_MIB: Final = {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}
 
@@ -24,7 +27,8 @@ class ForeignError(ValueError):
 
 
 def parse(text: str) -> Domain:
-    """A foreign domain as one of ours: disks named by libvirt's handles, NICs by their MACs.
+    """A foreign domain as one of ours: devices named by aliases of ours, or else disks by libvirt's
+    handles and NICs by their MACs.
 
     Raises:
         ForeignError: it has devices, disks or firmware that this release does not give to guests.
@@ -63,6 +67,19 @@ def handle(device: ET.Element) -> str:
     return "" if target is None else target.get("dev", "")
 
 
+def alias(device: ET.Element) -> str:
+    """Libvirt's own or ours; every device of a running domain has one."""
+    found = device.find("alias")
+    return "" if found is None else found.get("name", "")
+
+
+def given_name(device: ET.Element) -> str:
+    """What an alias of ours says that a disk or NIC is called; "" where it has none."""
+    prefix = ALIASES[device.tag]
+    bears = alias(device)
+    return bears.removeprefix(prefix) if bears.startswith(prefix) else ""
+
+
 def names_of(mark: ET.Element) -> Mapping[str, str]:
     """Handle to name, as the mark of an adopted domain says; {} of one that we started."""
     pairs = (word.split("=", 1) for word in mark.get("devices", "").split())
@@ -71,14 +88,14 @@ def names_of(mark: ET.Element) -> Mapping[str, str]:
 
 def adoption(running: str, domain: Domain) -> str:
     """Our mark for a running domain, as `setMetadata` takes it. `domain` names its devices."""
-    found = parse(running)
-    handles = {(disk.pool, disk.image): disk.name for disk in found.disks}
-    devices = [f"{disk.name}={handles[disk.pool, disk.image]}" for disk in domain.disks]
+    root = ET.fromstring(running)  # noqa: S314  libvirt's own
+    handles = {_source(each): handle(each) for each in root.findall("devices/disk")}
+    devices = [f"{disk.name}={handles[f'{disk.pool}/{disk.image}']}" for disk in domain.disks]
     devices += [f"{nic.name}={nic.mac}" for nic in domain.nics]
     mark = {
         "digest": "",
         "starts": "0",
-        "cpu-model": "",
+        "cpu-model": domain.cpu_model,
         "firmware": domain.firmware,
         "sizes": " ".join(f"{disk.name}:{disk.size_mib}" for disk in domain.disks),
         "devices": " ".join(devices),
@@ -86,14 +103,20 @@ def adoption(running: str, domain: Domain) -> str:
     return ET.tostring(ET.Element("guest", mark), encoding="unicode")
 
 
+def _source(disk: ET.Element) -> str:
+    source = disk.find("source")
+    return "" if source is None else source.get("name", "")
+
+
 def _disk(element: ET.Element) -> DiskAttachment:
     source, target = element.find("source"), element.find("target")
-    name, bus = handle(element), "" if target is None else target.get("bus", "")
+    name = given_name(element) or handle(element)
+    bus = "" if target is None else target.get("bus", "")
     if source is None or source.get("protocol") != "rbd":
         raise ForeignError(f"disk {name} does not lie in Ceph")
     if bus not in _BUSES:
         raise ForeignError(f"disk {name} is on a {bus} bus")
-    pool, _, image = source.get("name", "").partition("/")
+    pool, _, image = _source(element).partition("/")
     boot = element.find("boot")
     return DiskAttachment(
         name=name,
@@ -111,7 +134,7 @@ def _nic(element: ET.Element) -> NicAttachment:
         raise ForeignError(f"a NIC is of type {element.get('type')}, not on a bridge")
     mtu = element.find("mtu")
     return NicAttachment(
-        name=handle(element),
+        name=given_name(element) or handle(element),
         mac=Mac(handle(element)),
         bridge=source.get("bridge", ""),
         tap="" if target is None else target.get("dev", ""),

@@ -26,6 +26,7 @@ from pvc_gitops.errors import HypervisorError
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import GuestState, Hardware
 from pvc_gitops.model.units import MIB
+from pvc_gitops.model.values import replace
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import (
     ARRIVED,
@@ -185,27 +186,29 @@ class LibvirtHypervisor:
         has_vhost = Path(VHOST).exists()
         self._attach(
             name,
-            xml.nic_alias(nic.name),
+            "interface",
+            nic.name,
             lambda running: xml.nic_xml(nic, has_vhost=has_vhost, running=running),
         )
 
     def detach_nic(self, name: str, nic: str) -> None:
-        self._detach(name, xml.nic_alias(nic))
+        self._detach(name, "interface", nic)
 
     def attach_disk(self, name: str, disk: DiskAttachment) -> None:
         self._attach(
             name,
-            xml.disk_alias(disk.name),
+            "disk",
+            disk.name,
             lambda running: xml.disk_xml(disk, access=self._access, running=running),
         )
 
     def detach_disk(self, name: str, disk: str) -> None:
-        self._detach(name, xml.disk_alias(disk))
+        self._detach(name, "disk", disk)
 
     def resize_disk(self, name: str, disk: str, size_mib: int) -> None:
         def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
-            handle = xml.handle_of(found.XMLDesc(), xml.disk_alias(disk))
+            handle = xml.handle_of(found.XMLDesc(), disk)
             told_bytes = found.blockInfo(handle)[0]
             if told_bytes > size_mib * MIB:
                 raise ValueError(
@@ -237,7 +240,11 @@ class LibvirtHypervisor:
         self._set_mark("mark", name, lambda running: xml.remarked(running, digest, sizes_mib))
 
     def adopt(self, name: str, domain: Domain) -> None:
-        self._set_mark("adopt", name, lambda running: foreign.adoption(running, domain))
+        def mark(running: str) -> str:
+            is_same = xml.has_cpu(running, domain.cpu_model, self._acceleration.kind)
+            return foreign.adoption(running, domain if is_same else replace(domain, cpu_model=""))
+
+        self._set_mark("adopt", name, mark)
 
         def forget_definition(connection: Connection) -> None:
             # What is defined would stay, shut off, after its guest has stopped; ours are transient.
@@ -276,36 +283,37 @@ class LibvirtHypervisor:
             return ()
         return (f"guests run without hardware virtualisation: {self._acceleration.reason}",)
 
-    def _attach(self, name: str, alias: str, render: Callable[[str], str]) -> None:
-        """Plug a device in, unless one of its name is there already."""
+    def _attach(self, name: str, tag: str, device: str, render: Callable[[str], str]) -> None:
+        """Plug a disk or interface in, unless one of its name is there already."""
 
         def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
             running = found.XMLDesc()
-            if not xml.has_alias(running, alias):
+            if xml.alias_of(running, tag, device) is None:
                 found.attachDeviceFlags(render(running), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-        self._run("attach", f"{name} {alias}", work, CREATE_LIMIT_S)
+        self._run("attach", f"{name} {tag} {device}", work, CREATE_LIMIT_S)
 
-    def _detach(self, name: str, alias: str) -> None:
+    def _detach(self, name: str, tag: str, device: str) -> None:
         """Ask the guest to let go of a device, and wait until it has."""
 
         def work(connection: Connection) -> None:
             found = connection.lookupByName(name)
-            if xml.has_alias(found.XMLDesc(), alias):
+            alias = xml.alias_of(found.XMLDesc(), tag, device)
+            if alias is not None:
                 found.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
             until = time.monotonic() + UNPLUG_LIMIT_S
-            while xml.has_alias(found.XMLDesc(), alias):
+            while xml.alias_of(found.XMLDesc(), tag, device) is not None:
                 if time.monotonic() > until:
                     raise HypervisorError(
                         "detach",
-                        f"{name} {alias}",
+                        f"{name} {tag} {device}",
                         "the guest has not let go of it; it must be running and have booted",
                         retryable=True,
                     )
                 time.sleep(UNPLUG_POLL_S)
 
-        self._run("detach", f"{name} {alias}", work, ASK_LIMIT_S + UNPLUG_LIMIT_S)
+        self._run("detach", f"{name} {tag} {device}", work, ASK_LIMIT_S + UNPLUG_LIMIT_S)
 
     def _run(
         self,

@@ -13,7 +13,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from pvc_gitops.adapters.libvirt import foreign, slots
-from pvc_gitops.adapters.libvirt.foreign import NAMESPACE, PREFIX
+from pvc_gitops.adapters.libvirt.foreign import ALIASES, NAMESPACE, PREFIX
 from pvc_gitops.model.ids import Mac
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world import names
@@ -26,8 +26,6 @@ SERIAL_BYTES_MAX: Final = 20  # VIRTIO_BLK_ID_BYTES; virtio-scsi would allow mor
 # `maximum` differs between QEMU versions, so that a guest could not move during an upgrade.
 TCG_CPU: Final = "qemu64"
 _HOST_CPUS: Final = frozenset({"host-model", "host-passthrough"})
-_DISK_ALIAS: Final = "ua-disk-"
-_NIC_ALIAS: Final = "ua-nic-"
 _FIRST_PORT_SLOT: Final = 2  # slot 0 is the root complex, 1 is where libvirt puts a video card
 _PORTS_PER_SLOT: Final = 8  # functions of a slot
 _AGENT_SLOT: Final = 16  # of the root bus, behind all ports: what it carries is never plugged
@@ -87,12 +85,12 @@ def parse_domain_xml(text: str) -> Domain | None:
     disks = [
         _parse_disk(each, name, sizes)
         for each in root.findall("devices/disk")
-        if (name := _device_name(each, _DISK_ALIAS, given)) is not None
+        if (name := _device_name(each, given)) is not None
     ]
     nics = [
         _parse_nic(each, name)
         for each in root.findall("devices/interface")
-        if (name := _device_name(each, _NIC_ALIAS, given)) is not None
+        if (name := _device_name(each, given)) is not None
     ]
     return Domain(
         name=_found(root, "name"),
@@ -136,27 +134,34 @@ def nic_xml(nic: NicAttachment, *, has_vhost: bool, running: str) -> str:
     return _render(_nic(nic, places, has_vhost=has_vhost))
 
 
-def disk_alias(name: str) -> str:
-    return _DISK_ALIAS + name
+def handle_of(text: str, disk: str) -> str:
+    """What libvirt itself calls a disk of ours (`sda`). Raises ValueError."""
+    found = _device(text, "disk", disk)
+    if found is None:
+        raise ValueError(f"the domain has no disk {disk}")
+    return _attribute(found, "target", "dev")
 
 
-def nic_alias(name: str) -> str:
-    return _NIC_ALIAS + name
+def alias_of(text: str, tag: str, name: str) -> str | None:
+    """The alias in a domain's XML of a device of ours, by which it is unplugged; None: not there.
+
+    Args:
+        text: the XML of a domain of ours.
+        tag: `disk` or `interface`.
+        name: ours.
+    """
+    found = _device(text, tag, name)
+    return None if found is None else foreign.alias(found)
 
 
-def handle_of(text: str, alias: str) -> str:
-    """What libvirt itself calls the disk (`sda`) that bears an alias of ours. Raises ValueError."""
+def has_cpu(text: str, model: str, accel: str) -> bool:
+    """Has a running domain the very CPU that ours of this model get? What libvirt works out for
+    `host-model` cannot be told from a model that was asked for, and counts as another."""
     root = ET.fromstring(text)  # noqa: S314  libvirt's own
-    for disk in root.findall("devices/disk"):
-        if _alias(disk) == alias:
-            return _attribute(disk, "target", "dev")
-    raise ValueError(f"the domain has no device {alias}")
-
-
-def has_alias(text: str, alias: str) -> bool:
-    """Is a device of this alias in a domain's XML?"""
-    root = ET.fromstring(text)  # noqa: S314  libvirt's own
-    return any(each.get("name") == alias for each in root.findall("devices/*/alias"))
+    have, want = root.find("cpu"), _cpu(model, accel)
+    if have is None or have.get("mode") != want.get("mode"):
+        return False
+    return want.get("mode") != "host-model" and have.findtext("model") == want.findtext("model")
 
 
 def serial(disk: str) -> str:
@@ -286,7 +291,7 @@ def _disk(disk: DiskAttachment, places: Mapping[str, int], access: CephAccess) -
     _text(element, "serial", serial(disk.name))
     if disk.boot is not None:
         ET.SubElement(element, "boot", order=str(disk.boot))
-    ET.SubElement(element, "alias", name=disk_alias(disk.name))
+    ET.SubElement(element, "alias", name=ALIASES["disk"] + disk.name)
     if is_scsi:
         where = {"type": "drive", "controller": "0", "bus": "0", "target": str(place), "unit": "0"}
         ET.SubElement(element, "address", where)
@@ -313,7 +318,7 @@ def _nic(nic: NicAttachment, places: Mapping[str, int], *, has_vhost: bool) -> E
     if nic.model == "virtio" and not has_vhost:
         ET.SubElement(element, "driver", name="qemu")
     ET.SubElement(element, "mtu", size=str(nic.mtu_bytes))
-    ET.SubElement(element, "alias", name=nic_alias(nic.name))
+    ET.SubElement(element, "alias", name=ALIASES["interface"] + nic.name)
     element.append(_on_port(places[nic.name]))
     return element
 
@@ -338,12 +343,17 @@ def _agent() -> tuple[ET.Element, ET.Element]:
     return controller, channel
 
 
-def _device_name(element: ET.Element, prefix: str, given: Mapping[str, str]) -> str | None:
-    """Its own alias, or the name that it was given when its domain was adopted; None: not ours."""
-    alias = _alias(element)
-    if alias.startswith(prefix):
-        return alias.removeprefix(prefix)
-    return given.get(foreign.handle(element))
+def _device(text: str, tag: str, name: str) -> ET.Element | None:
+    root = ET.fromstring(text)  # noqa: S314  libvirt's own
+    mark = root.find(f"metadata/{{{NAMESPACE}}}guest")
+    given = {} if mark is None else foreign.names_of(mark)
+    devices = root.findall(f"devices/{tag}")
+    return next((each for each in devices if _device_name(each, given) == name), None)
+
+
+def _device_name(element: ET.Element, given: Mapping[str, str]) -> str | None:
+    """By its own alias, or as it was called when its domain was adopted; None: not ours."""
+    return foreign.given_name(element) or given.get(foreign.handle(element))
 
 
 def _parse_disk(element: ET.Element, name: str, sizes_mib: Mapping[str, int]) -> DiskAttachment:
@@ -376,27 +386,26 @@ def _places(root: ET.Element) -> _Places:
     """What a running domain's devices occupy, foreign ones included."""
     nics, blk, scsi = {}, {}, {}
     for element in root.findall("devices/interface"):
-        nics[_name_or_handle(element, _NIC_ALIAS)] = _port(element)
+        nics[_name_or_handle(element)] = _port(element)
     for element in root.findall("devices/disk"):
         address = element.find("address")
         if address is not None and address.get("type") == "drive":
-            scsi[_name_or_handle(element, _DISK_ALIAS)] = int(address.get("target", "0"))
+            scsi[_name_or_handle(element)] = int(address.get("target", "0"))
         else:
-            blk[_name_or_handle(element, _DISK_ALIAS)] = _port(element)
+            blk[_name_or_handle(element)] = _port(element)
     return _Places(nics=nics, blk=blk, scsi=scsi)
 
 
-def _name_or_handle(element: ET.Element, prefix: str) -> str:
-    return _alias(element).removeprefix(prefix) or _attribute(element, "target", "dev")
+def _name_or_handle(element: ET.Element) -> str:
+    return (
+        foreign.given_name(element)
+        or foreign.alias(element)
+        or _attribute(element, "target", "dev")
+    )
 
 
 def _port(element: ET.Element) -> int:
     return int(_attribute(element, "address", "bus"), 0) - 1
-
-
-def _alias(element: ET.Element) -> str:
-    alias = element.find("alias")
-    return "" if alias is None else alias.get("name", "")
 
 
 def _memory_mib(root: ET.Element) -> int:

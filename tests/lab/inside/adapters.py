@@ -489,7 +489,7 @@ def can_list(guests: LibvirtHypervisor) -> bool:
 def grown_disks(guests: LibvirtHypervisor, images: RbdImages) -> None:
     """On both buses, as QEMU itself says afterwards."""
     for disk in ("data", "root"):
-        handle = xml.handle_of(run("virsh", "dumpxml", GUEST), xml.disk_alias(disk))
+        handle = xml.handle_of(run("virsh", "dumpxml", GUEST), disk)
         before = images.images(POOL)[disk].size_mib
         images.grow(POOL, disk, before + 32)
         assert told_mib(handle) == before, "QEMU has noticed by itself"

@@ -64,6 +64,43 @@ def test_an_adopted_domain_is_ours_under_our_names():
     assert "devices" in ET.fromstring(xml.remarked(running, "0a1b", {"root": 64})).attrib
 
 
+def test_an_adopted_domain_s_devices_are_found_by_our_names_to_be_unplugged():
+    named = replace(
+        foreign.parse(DOMAIN),
+        disks=tuple(replace(d, name="root") for d in foreign.parse(DOMAIN).disks),
+    )
+    mark = foreign.adoption(DOMAIN, named).replace(
+        "<guest ", f'<guest xmlns="{foreign.NAMESPACE}" '
+    )
+    running = DOMAIN.replace("<vcpu", f"<metadata>{mark}</metadata><vcpu")
+    assert xml.alias_of(running, "disk", "root") == "virtio-disk0"
+    assert xml.handle_of(running, "root") == "vda"
+
+
+def test_a_forgotten_guest_keeps_the_names_that_it_had():
+    once = DOMAIN.replace("'virtio-disk0'", "'ua-disk-root'").replace("'net0'", "'ua-nic-app'")
+    found = foreign.parse(once)
+    assert [disk.name for disk in found.disks] == ["root"]
+    assert [(nic.name, nic.mac) for nic in found.nics] == [("app", "52:54:00:aa:bb:cc")]
+    mark = foreign.adoption(once, found).replace("<guest ", f'<guest xmlns="{foreign.NAMESPACE}" ')
+    ours = xml.parse_domain_xml(once.replace("<vcpu", f"<metadata>{mark}</metadata><vcpu"))
+    assert ours == found
+
+
+@pytest.mark.parametrize(
+    ("cpu", "model", "accel", "is_same"),
+    [
+        ("<cpu mode='custom'><model>qemu64</model></cpu>", "host-model", xml.TCG, True),
+        ("<cpu mode='custom'><model>EPYC</model></cpu>", "host-model", xml.KVM, False),
+        ("<cpu mode='custom'><model>EPYC</model></cpu>", "EPYC", xml.KVM, True),
+        ("<cpu mode='host-passthrough'/>", "host-passthrough", xml.KVM, True),
+        ("", "EPYC", xml.KVM, False),
+    ],
+)
+def test_a_cpu_is_the_same_only_where_that_can_be_told(cpu, model, accel, is_same):
+    assert xml.has_cpu(DOMAIN.replace("<os>", f"{cpu}<os>"), model, accel) is is_same
+
+
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [

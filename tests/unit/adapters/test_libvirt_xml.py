@@ -227,10 +227,10 @@ def test_a_mark_changes_the_digest_and_keeps_the_rest():
 
 def test_a_disk_is_known_to_libvirt_by_another_name():
     text = FACTS.read_text()
-    known = {xml.handle_of(text, xml.disk_alias(disk)) for disk in ("root", "data")}
+    known = {xml.handle_of(text, disk) for disk in ("root", "data")}
     assert known == {t.get("dev") for t in ET.fromstring(text).findall("devices/disk/target")}
-    with pytest.raises(ValueError, match="no device ua-disk-other"):
-        xml.handle_of(render(WEB1), xml.disk_alias("other"))
+    with pytest.raises(ValueError, match="no disk other"):
+        xml.handle_of(render(WEB1), "other")
 
 
 def test_a_domain_of_an_older_mark_was_told_no_sizes():
@@ -242,8 +242,8 @@ def test_a_domain_of_an_older_mark_was_told_no_sizes():
 
 
 def test_an_alias_is_found():
-    assert xml.has_alias(render(WEB1), xml.disk_alias("root"))
-    assert not xml.has_alias(render(WEB1), xml.nic_alias("root"))
+    assert xml.alias_of(render(WEB1), "disk", "root") == "ua-disk-root"
+    assert xml.alias_of(render(WEB1), "interface", "root") is None
 
 
 def test_the_answer_about_kvm_is_kept_for_this_boot(tmp_path):
