@@ -123,17 +123,19 @@ def schedule(seed: int, shape: Shape, guests: Sequence[str]) -> tuple[str, ...]:
 def healing(shape: Shape, guests: Sequence[str]) -> tuple[str, ...]:
     """Everything that a schedule can break, mended."""
     nodes = [f"hv{number}" for number in range(1, shape.nodes + 1)]
-    lines = ["git on", "ceph on", "hold off", *(f"vm {guest} close" for guest in guests)]
+    lines = ["; ".join(["git on", "ceph on", "hold off", *(f"vm {vm} close" for vm in guests)])]
     for at, node in enumerate(nodes):
-        lines += [f"resume {node}", f"network {node} on", f"store {node} on"]
-        lines += [f"link {node} {other} on" for other in nodes if other != node]
-        lines += [f"bmc {node} is {node}", f"bmc {node} on", f"power {node} on"]
-        lines += [f"clock {node} rate 1.0", f"libvirt {node} ok", f"undrain {node}"]
-        if at < shape.coordinators:
-            lines += [f"zk {node} start", f"zk {node} ok"]
-        for process in _processes(is_coordinator=at < shape.coordinators):
+        acts = [f"resume {node}", f"network {node} on", f"store {node} on"]
+        acts += [f"link {node} {other} on" for other in nodes if other != node]
+        acts += [f"bmc {node} is {node}", f"bmc {node} on", f"power {node} on"]
+        acts += [f"clock {node} rate 1.0", f"libvirt {node} ok", f"undrain {node}"]
+        is_coordinator = at < shape.coordinators
+        if is_coordinator:
+            acts += [f"zk {node} start", f"zk {node} ok"]
+        for process in _processes(is_coordinator=is_coordinator):
             # A new process has no fuse that burns on.
-            lines += [f"{process} {node} resume", f"{process} {node} restart"]
+            acts += [f"{process} {node} resume", f"{process} {node} restart"]
+        lines.append("; ".join(acts))
     return (*lines, f"settle {HEALING_S:.0f}")
 
 
