@@ -6,35 +6,70 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:  # imported when it is needed
+    from pvc_gitops.model.ids import NodeName
+    from pvc_gitops.sim.cluster import SimCluster
 
 SHOWN_AT_MOST = 200  # lines of events on a terminal; --json has them all
 
 
-@click.command()
+class _WithManual(click.Command):
+    """Shows the language behind the options, a command a line."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pvc_gitops.sim.script import manual
+
+        del ctx
+        with formatter.section("Commands of a script"):
+            for each in manual().splitlines():
+                formatter.write(f"{' ' * formatter.current_indent}{each}\n")
+
+
+@click.command(cls=_WithManual)
 @click.argument("script", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--repo", type=click.Path(path_type=Path), help="The repository's folder: here.")
 @click.option(
-    "--repo", default=".", type=click.Path(path_type=Path), help="The repository's folder."
+    "--inventory",
+    "inventory_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Begin as a copy of the cluster of which `pvc export --files` wrote this.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the result as JSON; - alone.")
 @click.pass_context
 def simulate(
-    ctx: click.Context, script: Path, repo: Path, seed: int, json_file: str | None
+    ctx: click.Context,
+    script: Path,
+    repo: Path | None,
+    inventory_file: Path | None,
+    *,
+    seed: int,
+    json_file: str | None,
 ) -> None:
     """Play SCRIPT on a simulated cluster of the repository's nodes, on a virtual clock.
 
-    The nodes begin powered off. One command a line: wait, settle, power, commit, git, store, agent …
-    Exits 0 if no rule was broken, 1 otherwise. `commit DIR` is relative to the script.
+    The nodes begin powered off; with --inventory those that were at work are on, with their guests,
+    before the script begins. The same planner, HA manager, agents and guards as on nodes.
+
+    Exits 0 if no rule was broken, 1 if one was, 2 if the script cannot be played. One command a line;
+    those that `;` parts happen at one instant; `#` begins a remark.
     """
     from pvc_gitops.model.codec import encode
     from pvc_gitops.sim.cluster import SimCluster
     from pvc_gitops.sim.play import Player
 
     text, base, name = _script(script)
-    player = Player(SimCluster(files_of(repo)), lambda folder: files_of(base / folder), seed=seed)
+    if inventory_file is None:
+        cluster = SimCluster(files_of(repo or Path()))
+        at_work: tuple[NodeName, ...] = ()
+    else:
+        cluster, at_work = _copy(inventory_file, repo)
+    player = Player(cluster, lambda folder: files_of(base / folder), seed=seed)
+    player.begin(at_work)
     player.play(text, name=name)
     result = encode(player.result())
     if json_file is not None:
@@ -46,6 +81,21 @@ def simulate(
     if json_file != "-":
         click.echo(_text(result))
     ctx.exit(1 if result["violations"] else 0)
+
+
+def _copy(file: Path, repo: Path | None) -> tuple[SimCluster, tuple[NodeName, ...]]:
+    """A cluster like the one that was exported, and who was at work there."""
+    from pvc_gitops.cli.planning import Wish, read_export, read_source
+    from pvc_gitops.errors import SpecError
+    from pvc_gitops.sim.cluster import SimCluster
+    from pvc_gitops.sim.copied import restore
+
+    export = read_export(file)
+    source = read_source(Wish(repo=repo, inventory_file=file), export)
+    if source.problems:
+        raise SpecError(source.problems)
+    cluster = SimCluster(source.files, past=export.inventory)
+    return cluster, restore(cluster, export.inventory)
 
 
 def files_of(folder: Path) -> Mapping[str, bytes]:

@@ -105,9 +105,7 @@ class Session:
         from pvc_gitops.sim.play import Player
 
         self.folder = folder
-        self.player: Player = Player(
-            SimCluster(_files(folder), has_autonomy=True), lambda _: _files(folder)
-        )
+        self.player: Player = Player(SimCluster(_files(folder)), lambda _: _files(folder))
         self._shown = 0
 
     def begin(self) -> list[str]:

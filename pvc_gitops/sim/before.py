@@ -18,6 +18,7 @@ from pvc_gitops.model.inventory import ImageFacts, PoolFacts
 from pvc_gitops.model.plan import Operation, Plan, Step
 from pvc_gitops.model.records import (
     GuestPhase,
+    IncarnationRecord,
     PlacementRecord,
     StepResult,
     StepStatus,
@@ -28,6 +29,7 @@ from pvc_gitops.planner.inventory import empty
 from pvc_gitops.planner.planner import POLICY, plan
 from pvc_gitops.sim.ceph import IMPORTED_MIB, PGS_DEFAULT
 from pvc_gitops.sim.cluster import STARTED_AT_S, SimCluster
+from pvc_gitops.sim.guard import WATCHDOG_S
 from pvc_gitops.world.ports import Create, Put
 
 
@@ -44,7 +46,31 @@ def place(cluster: SimCluster, where: Mapping[str, NodeName]) -> None:
         raise UsageError(f"the repository declares no guest {unknown[0]!r} that could be placed")
     for step in made.steps:
         _take_effect(cluster, step, where)
+    for node in cluster.nodes:
+        lived(cluster, node, has_left=True)
     _publish(cluster, made)
+
+
+def lived(cluster: SimCluster, node: NodeName, *, has_left: bool) -> None:
+    """What a node wrote in an earlier life. `has_left`: it went down in order."""
+    declared = cluster.nodes[node].declared
+    life = IncarnationRecord(
+        id="before.0",
+        boot_id="before",
+        started_at_s=cluster.started_at_s,
+        lease_s=cluster.spec.cluster.lease_s,
+        is_revoked=False,
+        watchdog="simulated",
+        watchdog_s=WATCHDOG_S,
+        storage_addresses=(declared.addresses["storage"],),
+        guests_left=not has_left,
+    )
+    cluster.tree.apply(
+        (
+            Create(path=paths.node(node), value={}),
+            Create(path=paths.incarnation(node), value=encode(life)),
+        )
+    )
 
 
 def _take_effect(cluster: SimCluster, step: Step, where: Mapping[str, NodeName]) -> None:

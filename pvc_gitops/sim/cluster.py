@@ -12,7 +12,7 @@ from pvc_gitops.formation.first_records import first_records
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import CommitId, NodeName, address, derived_uuid
-from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.model.inventory import GuestState, Hardware, Inventory
 from pvc_gitops.model.preview import Told
 from pvc_gitops.model.records import Accepted, PlacementRecord
 from pvc_gitops.model.spec import ClusterSpec, Node, NodeRole
@@ -59,9 +59,10 @@ class SimClock:
 
     kernel: Kernel
     machine: MachineClock
+    started_at_s: int
 
     def now_s(self) -> int:
-        return STARTED_AT_S + int(self.kernel.now_s)
+        return self.started_at_s + int(self.kernel.now_s)
 
     def monotonic_s(self) -> float:
         return self.machine.now_s()
@@ -115,7 +116,7 @@ class SimNode:
 class SimCluster:
     """The cluster that a repository declares. Nodes begin powered off, the cluster just founded.
 
-    `has_autonomy`: whether coordinators run pvc-ha.
+    `past`: of a real cluster, whose identity and time of day it takes.
     """
 
     def __init__(
@@ -123,10 +124,11 @@ class SimCluster:
         files: Mapping[str, bytes],
         *,
         subject: str = "founding",
-        has_autonomy: bool = True,
+        past: Inventory | None = None,
     ) -> None:
         """Raises SpecError where the repository is not valid: nothing is founded on it."""
-        self.has_autonomy = has_autonomy
+        self.past = past
+        self.started_at_s = STARTED_AT_S if past is None else past.now_s
         self.bmcs = Bmcs()
         self.kernel = Kernel()
         self.checkers = Checkers(kernel=self.kernel)
@@ -182,10 +184,12 @@ class SimCluster:
                 commit=spec.commit,
                 subject=subject,
                 author="operator",
-                accepted_at_s=STARTED_AT_S,
+                accepted_at_s=self.started_at_s,
             ),
-            cluster_id=derived_uuid("", address("cluster", cluster), _FORMATION),
-            formation=_FORMATION,
+            cluster_id=derived_uuid("", address("cluster", cluster), _FORMATION)
+            if self.past is None
+            else self.past.cluster_id,
+            formation=_FORMATION if self.past is None else self.past.formation,
         )
         for path, data in records:
             self.tree.records[path] = Stamped(value=json.loads(data), version=0)
@@ -274,9 +278,7 @@ class SimCluster:
             guard=guard,
             agent=process("agent", agent.tick, agent.AgentMemory),
             planner=process("planner", plan.tick, plan.PlannerMemory) if is_coordinator else None,
-            ha=process("ha", ha.tick, ha.HaMemory)
-            if is_coordinator and self.has_autonomy
-            else None,
+            ha=process("ha", ha.tick, ha.HaMemory) if is_coordinator else None,
             mirror=mirror,
             notes=notes,
         )
@@ -298,7 +300,7 @@ class SimCluster:
         hardware = Hardware(cpus=node.declared.cpus, memory_mib=node.declared.memory_mib)
         return World(
             me=Identity(node=name, is_coordinator=node.is_coordinator, boot_id=node.guard.boot_id),
-            clock=SimClock(self.kernel, node.clock),
+            clock=SimClock(self.kernel, node.clock, self.started_at_s),
             store=client,
             hypervisor=HypervisorPort(node.guests, process, hardware),
             links=LinksPort(node.interfaces, process),
@@ -415,7 +417,7 @@ class SimCluster:
         return up, sum(len(n.declared.osds) for n in self.nodes.values())
 
     def _wall_s(self) -> int:
-        return STARTED_AT_S + int(self.kernel.now_s)
+        return self.started_at_s + int(self.kernel.now_s)
 
     # --- what happens to machines ---
 

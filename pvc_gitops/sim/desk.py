@@ -14,6 +14,7 @@ from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind
+from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import Applied, Target
 from pvc_gitops.sim.cluster import SimCluster, SimNode
 from pvc_gitops.world.protocol import Question
@@ -70,8 +71,10 @@ def wish(cluster: SimCluster, verb: str, args: Sequence[str]) -> None:
             _switch(cluster, IntentKind.DRAIN, f"node/{node}", on=False)
         case "run", [vm, ("start" | "stop") as power]:
             _power(cluster, f"vm/{vm}", power)
-        case "run", [vm, ("migrate" | "relocate") as how, node]:
-            _place(cluster, f"vm/{vm}", node, how)
+        case "run", [vm, "migrate", node]:
+            _move(cluster, f"vm/{vm}", node, MoveMethod.LIVE)
+        case "run", [vm, "relocate", node]:
+            _move(cluster, f"vm/{vm}", node, MoveMethod.SHUTDOWN)
         case "approve", _:
             held = _record(cluster, paths.WITHHELD, Withheld)
             effect = "" if held is None else held.effect
@@ -111,11 +114,12 @@ def _power(cluster: SimCluster, subject: str, power: str) -> None:
         ask(cluster, "end-intent", id=intent.id, reason=REASON)
 
 
-def _place(cluster: SimCluster, subject: str, node: str, how: str) -> None:
+def _move(cluster: SimCluster, subject: str, node: str, method: MoveMethod) -> None:
+    """As `pvc vm migrate`: a new wish takes the place of the old one."""
     for intent in _standing(cluster, IntentKind.MIGRATE, subject):
         ask(cluster, "end-intent", id=intent.id, reason=REASON)
-    method = "shutdown" if how == "relocate" else ""
-    ask(cluster, "intent", kind="migrate", subject=subject, data={"node": node, "method": method})
+    data = {"node": node, "method": method.value}
+    ask(cluster, "intent", kind="migrate", subject=subject, reason=REASON, data=data)
 
 
 def _standing(cluster: SimCluster, kind: IntentKind, subject: str) -> list[Intent]:

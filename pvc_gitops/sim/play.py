@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,6 +42,14 @@ class Player:
     placed: dict[str, NodeName] = field(default_factory=dict)
     is_settled: bool | None = None  # did the last `settle` end at rest? None: there was none
     commits: int = 0
+
+    def begin(self, at_work: Iterable[NodeName]) -> None:
+        """Power these on, and let everything come to rest; nothing happens where none is named."""
+        names = tuple(at_work)
+        for name in names:
+            self.cluster.power(name, on=True)
+        if names:
+            self.settle(SETTLE_MAX_S)
 
     def play(self, text: str, *, name: str = "script") -> None:
         """Play all of a script. Raises ScriptError; nothing has happened then."""

@@ -1,5 +1,6 @@
 """Fencing and recovery: every directory of tests/golden/autonomy is a claim.
 
+A case may have a repository of its own, laid over the base, and folders that its script commits.
 PVC_BLESS=1 rewrites the journals; a missing one fails.
 """
 
@@ -9,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from simulated import BASE, KINDS, journal
+from simulated import KINDS, journal, overlay
 
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.play import Player
@@ -18,13 +19,18 @@ CASES = Path(__file__).parents[1] / "golden" / "autonomy"
 NAMES = sorted(path.name for path in CASES.iterdir())
 OF_AUTONOMY = frozenset(
     {"node_revoked", "fence_requested", "fence_trouble", "fence_waits", "death_proven"}
-    | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state"}
+    | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state", "vm_ready", "vm"}
+    | {"guest_failed", "guest_goes_ahead", "alarm"}
 )
+REPOSITORY = "repository"
 BOOTED = "settled"  # the story begins after the first of them
 
 
 def played(name):
-    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda _: {})
+    files = overlay(CASES / name / REPOSITORY)
+    one = Player(
+        SimCluster(files), read_folder=lambda folder: {**files, **overlay(CASES / name / folder)}
+    )
     one.play((CASES / name / "script.txt").read_text(), name=f"{name}/script.txt")
     return one
 
@@ -39,5 +45,7 @@ def test_scenario(name):
     assert expected.is_file(), f"no expectation: look at the journal, then PVC_BLESS=1\n{text}"
     assert text == expected.read_text()
     assert one.result()["violations"] == []
+    if (CASES / name / REPOSITORY).is_dir():
+        return  # where it ends stands in the journal
     running = [name for name, vm in one.result()["vms"].items() if vm["state"] == "running"]
     assert len(running) == 6, one.result()["vms"]

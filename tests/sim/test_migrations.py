@@ -48,7 +48,7 @@ FAULTS = {
 
 
 def cluster():
-    one = Player(SimCluster(BASE, has_autonomy=True), read_folder=lambda _: {})
+    one = Player(SimCluster(BASE), read_folder=lambda _: {})
     one.play(f"{ON}settle\n")
     return one
 
