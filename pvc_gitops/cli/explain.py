@@ -104,6 +104,13 @@ def _told(entries: Iterable[Entry]) -> list[str]:
     return [f"  history    {when(entry.at_s)}  {entry.text}"[:160] for entry in entries]
 
 
+_READY: Final = {
+    "awaited": "others wait until it is ready",
+    "ready": "ready",
+    "late": "not ready in time: others go on without it",
+}
+
+
 def _placed(placement: PlacementRecord | None, status: Status, vm: VmName) -> list[str]:
     if placement is None:
         return []
@@ -114,6 +121,12 @@ def _placed(placement: PlacementRecord | None, status: Status, vm: VmName) -> li
     ]
     if placement.why:
         lines.append(f"             {placement.why}")
+    if placement.ready is not None:
+        lines.append(f"             {_READY[placement.ready]}")
+    if placement.restarts:
+        lines.append(f"             {placement.restarts} restarts without a good run since")
+    if placement.tried:
+        lines.append(f"             given up by {', '.join(placement.tried)}")
     guest = node.guests.get(vm) if node else None
     if guest is not None:
         lines.append(f"  seen       {guest.state} on {placement.owner}")

@@ -112,19 +112,25 @@ def start(
     *,
     is_quick: bool,
 ) -> None:
-    """Start it: end who stopped it, or hold a guest started that git wants stopped."""
+    """Start it: end who stopped it, or hold a guest started that git wants stopped.
+
+    One that has failed, or powered itself off and was left so, is tried again as if for the first time.
+    """
     from pvc_gitops.cli.live import cluster
+    from pvc_gitops.model.intents import IntentKind
     from pvc_gitops.model.records import GuestPhase
 
     with cluster(ctx.obj, repo) as client:
-        _placement(client, name)
+        before = _placement(client, name)
         record = client.inventory().applied.get(f"vm/{name}")  # type: ignore[call-overload]
         if record is not None and record.spec["run_state"] == "running":
             found = _held(client, name)
             for intent in found:
                 client.end_intent(intent.id, reason=reason)
                 click.echo(f"ended {shown(intent)}")
-            if not found:
+            if before.rests or before.state is GuestPhase.FAILED:
+                click.echo(shown(client.wish(IntentKind.RETRY, f"vm/{name}", reason=reason)))
+            elif not found:
                 click.echo(f"git wants vm/{name} running, and nobody holds it stopped")
         else:
             _hold(client, name, "start", reason=reason, for_s=seconds(for_text))

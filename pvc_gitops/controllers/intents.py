@@ -9,7 +9,7 @@ from typing import Final
 
 from pvc_gitops.controllers import ledger
 from pvc_gitops.controllers.ledger import Note
-from pvc_gitops.controllers.records import read, read_all
+from pvc_gitops.controllers.records import put, read, read_all
 from pvc_gitops.controllers.source import spec_of
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
@@ -19,7 +19,7 @@ from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
 from pvc_gitops.model.intents import CLUSTER, Intent, IntentId, IntentKind, is_answered
 from pvc_gitops.model.ledger import EntryKind
 from pvc_gitops.model.plan import MoveMethod
-from pvc_gitops.model.records import Accepted, Applied, PlacementRecord
+from pvc_gitops.model.records import Accepted, Applied, GuestPhase, PlacementRecord
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec.authority import may_operate
 from pvc_gitops.world.ports import Create, Delete, Leadership, Op, Put, Store, World
@@ -75,7 +75,7 @@ _SUBJECTS: Final[Mapping[IntentKind, tuple[Kind | None, ...]]] = {  # None: the 
 _POWERS: Final = ("start", "stop")
 _WORDS: Final[Mapping[IntentKind, tuple[re.Pattern[str], str]]] = {  # subjects that are no objects
     IntentKind.APPROVE: (re.compile(r"[0-9a-f]{8,64}"), "effect of a plan"),
-    IntentKind.RETRY: (re.compile(r"[0-9a-f]{40}"), "commit"),
+    IntentKind.RETRY: (re.compile(r"[0-9a-f]{40}|vm/[a-z0-9-]{1,63}"), "commit and no guest"),
 }
 
 
@@ -274,6 +274,7 @@ def tick(world: World, lead: Leadership, warned: frozenset[IntentId]) -> frozens
     store, now_s = world.store, world.clock.now_s()
     intents = read_all(store, paths.INTENTS, Intent).values()
     for intent in intents:
+        _judge_anew(world, lead, intent)
         why = _why_over(store, intent, now_s)
         if why:
             ops, note = ending(intent, why, "planner")
@@ -290,11 +291,39 @@ def tick(world: World, lead: Leadership, warned: frozenset[IntentId]) -> frozens
 def _why_over(store: Store, intent: Intent, now_s: int) -> str:
     if intent.is_over(now_s):
         return "its time is over"
+    if is_of_guest(intent):
+        return "it is tried again"
     if intent.kind is not IntentKind.RESTART:
         return ""
     placement = _placement(store, intent.subject)
     done = placement is not None and is_answered(intent, placement)
     return "it was started anew" if done else ""
+
+
+def is_of_guest(intent: Intent) -> bool:
+    """Is it about a guest that is not started any more by itself?"""
+    return intent.kind is IntentKind.RETRY and intent.subject.startswith(f"{Kind.VM}/")
+
+
+def _judge_anew(world: World, lead: Leadership, intent: Intent) -> None:
+    """Forget what a guest came to before: its owner, and all others, try as if for the first time."""
+    before = _placement(world.store, intent.subject) if is_of_guest(intent) else None
+    if before is None or not (before.rests or before.state is GuestPhase.FAILED):
+        return
+    after = replace(
+        before,
+        state=GuestPhase.WAITING,
+        why=f"{intent.by} asks again",
+        since_s=world.clock.now_s(),
+        restarts=0,
+        tried=(),
+        rests=False,
+    )
+    name = VmName(intent.subject.partition("/")[2])
+    world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))
+    world.journal.event(
+        "vm_state", vm=name, before=before.state, state=after.state, why=after.why
+    )
 
 
 def ending_soon(intents: Iterable[Intent], now_s: int) -> tuple[Intent, ...]:
@@ -319,6 +348,8 @@ def _deed(kind: IntentKind, subject: str, data: Mapping[str, str]) -> tuple[str,
     if kind is IntentKind.RETURN:
         return IntentKind.DRAIN.value, subject
     verb = data.get("power", "stop") if kind is IntentKind.POWER else kind.value
+    if kind is IntentKind.RETRY and subject.startswith(f"{Kind.VM}/"):
+        verb = "start"
     return verb, subject if "/" in subject else CLUSTER
 
 

@@ -21,6 +21,7 @@ from pvc_gitops.model.records import (
     Accepted,
     GuestPhase,
     PlacementRecord,
+    Ready,
     SourceSeen,
     StepResult,
     StepStatus,
@@ -209,13 +210,27 @@ def _waiting(observed: Observed) -> tuple[tuple[str, str, str], ...]:
     ]
     known = {address for address, _, _ in found}
     for name, placement in sorted(observed.inventory.placements.items()):
-        if placement.state is GuestPhase.FAILED and f"vm/{name}" not in known:
-            found.append((f"vm/{name}", placement.why, f"pvc explain vm/{name}"))
+        needs = _need(name, placement)
+        if needs is not None and f"vm/{name}" not in known:
+            found.append((f"vm/{name}", *needs))
     found += [
         (of, text, "declare it again to keep it") for of, text in due_soon(observed.inventory)
     ]
     found += _old_names(observed.inventory)
     return tuple(found)
+
+
+def _need(name: VmName, placement: PlacementRecord) -> tuple[str, str] | None:
+    """What people should know of a guest that does not run as it should, and the command that helps."""
+    if placement.rests:
+        return f"{placement.state}: {placement.why}", f"pvc vm start {name}"
+    if placement.state is GuestPhase.FAILED:
+        return placement.why, f"pvc explain vm/{name}"
+    if placement.state is GuestPhase.RECOVERING and placement.incarnation is not None:
+        return f"recovering: {placement.why}", f"pvc explain vm/{name}"
+    if placement.ready is Ready.LATE:
+        return placement.why, f"pvc explain vm/{name}"
+    return None
 
 
 def _old_names(inv: Inventory) -> Iterator[tuple[str, str, str]]:

@@ -358,9 +358,17 @@ class _Work:
                 since_s=now_s,
             )
             yield Create(path=path, value=encode(fresh))
-        elif placement.state is GuestPhase.FAILED:
+        elif placement.state is GuestPhase.FAILED or placement.rests:
             # Whatever failed before, this step shall not be judged by it.
-            again = replace(placement, state=GuestPhase.WAITING, why="changed", since_s=now_s)
+            again = replace(
+                placement,
+                state=GuestPhase.WAITING,
+                why="changed",
+                since_s=now_s,
+                restarts=0,
+                tried=(),
+                rests=False,
+            )
             yield put(path, again, placement.version)
 
     def _move(self, step: Step, plan: PlanId) -> Iterator[Op]:

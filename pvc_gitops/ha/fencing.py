@@ -52,6 +52,7 @@ class NodeView:
     known_s: float  # for how long this leader has known of the acknowledged revocation
     bmc: BmcState
     is_blocking: bool
+    wants_bmc: bool = False  # guests of it need more than a watchdog's word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ def acts(view: NodeView) -> tuple[Act, ...]:
     if not is_dead(view):
         return (*_blocking(view, fence), *_proving(view, fence))
     if not is_back(view):
-        return (*_blocking(view, fence), *_power(view, fence))
+        after = _by_bmc(view) if view.wants_bmc else _power(view, fence)
+        return (*_blocking(view, fence), *after)
     # What is on its way to the blocklist would outlive the release.
     return () if view.is_blocking else (Release(),)
 

@@ -141,6 +141,9 @@ def _power(context: Context, draft: Draft, applied: Applied, placement: Placemen
         why = f" ({placement.why})" if placement.why else ""
         if placement.state is GuestPhase.RECOVERING:
             _say(draft, By.HA, of, f"does not run: is being recovered{why}")
+        elif placement.rests:
+            text = f"does not run and should{why}; it is not started by itself"
+            _say(draft, By.UNKNOWN, of, text, f"pvc vm start {applied.name}")
         else:
             text = f"does not run and should{why}; {placement.owner} keeps starting it"
             _say(draft, By.UNKNOWN, of, text, f"pvc vm log {applied.name}")

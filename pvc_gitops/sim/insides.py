@@ -12,7 +12,7 @@ from pvc_gitops.sim.kernel import Kernel
 if TYPE_CHECKING:
     from pvc_gitops.sim.hardware import Guests
 
-NEVER: Final = "never"
+NEVER: Final = "none"
 
 
 @dataclass(slots=True)
@@ -20,12 +20,14 @@ class Insides:
     """Of all guests of the cluster: they take what is in them along."""
 
     kernel: Kernel
-    boot_s: dict[str, float] = field(default_factory=dict)  # until they answer; 0 where nothing is said
+    boot_s: dict[str, float] = field(
+        default_factory=dict
+    )  # until they answer; 0 where nothing is said
     started_s: dict[str, float] = field(default_factory=dict)
     endings: dict[str, Ending] = field(default_factory=dict)
 
     def say_boot(self, name: str, words: str) -> None:
-        """`words`: seconds, or `never`."""
+        """`words`: seconds, or `none` where it never answers."""
         self.boot_s[name] = float("inf") if words == NEVER else float(words)
 
     def started(self, name: str) -> None:

@@ -56,7 +56,7 @@ _FORMS: Final = (
     ("vm VM crash", "its process ends"),
     ("vm VM reboot", "from inside"),
     ("vm VM power-off", "from inside, in order"),
-    ("vm VM ready SECONDS|never", "how long it boots until others may count on it"),
+    ("vm VM ready SECONDS|none", "so long after its start it answers, or not at all"),
     ("vm VM fail-start N [NODE]", "its next N starts fail"),
     ("vm VM fail-migrate N [PHASE]", f"its next N migrations fail, in {', '.join(PHASES)}"),
     ("vm VM fail-stop N", "it does not listen to the next N wishes that it powers off"),
