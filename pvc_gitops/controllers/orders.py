@@ -200,7 +200,7 @@ def _scene(
     for name, placement in sorted(of.placements.items()):
         if placement.owner not in look.online or name not in of.guests:
             continue
-        guest = _asked(of, name)
+        guest = _elsewhere(_asked(of, name), tries.get(name), of.takers)
         methods[name] = _method(of, guest, placement)
         if placement.incoming is None:
             seats.setdefault(placement.owner, []).append(guest)
@@ -262,6 +262,14 @@ def _asked(of: Scene, name: VmName) -> Guest:
         must_survive=False,
         is_running=False,
     )
+
+
+def _elsewhere(guest: Guest, last: Try | None, takers: frozenset[NodeName]) -> Guest:
+    """Every second time not where it could not go the last time, if there is anywhere else."""
+    if last is None or last.failures % 2 == 0:
+        return guest
+    allowed = (guest.nodes if guest.is_strict and guest.nodes else takers) - {last.to}
+    return replace(guest, nodes=allowed, is_strict=True) if allowed else guest
 
 
 def _vm(of: Scene, name: VmName) -> VirtualMachine:

@@ -34,6 +34,9 @@ def coming(cluster: SimCluster) -> str:
     return ""
 
 
+PATIENCE: Final = 5  # failed moves of a guest; then a script does not wait for the next
+
+
 def pending(cluster: SimCluster) -> str:
     """What HA is about to do, or waits for that will come by itself."""
     leader = next((n for n in cluster.reaching() if n.ha is not None and _leads(n.ha)), None)
@@ -46,12 +49,16 @@ def pending(cluster: SimCluster) -> str:
     now_s = leader.clock.now_s()
     waits = (_of_node(cluster, memory, name, now_s) for name in cluster.nodes)
     found = next((text for text in waits if text), "")
-    return found or _of_lost(cluster) or _of_given_up(cluster) or _of_moves(cluster)
+    return found or _of_lost(cluster) or _of_given_up(cluster) or _of_moves(cluster, memory)
 
 
-def _of_moves(cluster: SimCluster) -> str:
+def _of_moves(cluster: SimCluster, memory: HaMemory) -> str:
     """What operators want moved, and can be."""
     moves = cluster.get(paths.MOVES, Moves) or Moves()
+    tries = memory.orders.tries.items()
+    failed = sorted(vm for vm, each in tries if 0 < each.failures <= PATIENCE)
+    if failed:
+        return f"{failed[0]} is to be moved again"
     for vm, placement in cluster.placements().items():
         reaches = {node.name for node in cluster.reaching()}
         if placement.incoming is not None and reaches & {placement.owner, placement.incoming}:

@@ -21,6 +21,7 @@ OF_AUTONOMY = frozenset(
     {"node_revoked", "fence_requested", "fence_trouble", "fence_waits", "death_proven"}
     | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state", "vm_ready", "vm"}
     | {"guest_failed", "guest_goes_ahead", "alarm"}
+    | {"hold", "hold_observed"}
 )
 REPOSITORY = "repository"
 BOOTED = "settled"  # the story begins after the first of them
