@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import fences, holding, orders, ready, recover
+from pvc_gitops.controllers import fences, holding, orders, ready, recover, recoveries
 from pvc_gitops.controllers.beats import read_beats, read_incarnations
-from pvc_gitops.controllers.fences import FenceMemory, Machine
+from pvc_gitops.controllers.fence_acts import Machine
+from pvc_gitops.controllers.fences import FenceMemory
 from pvc_gitops.controllers.observe import lease_s, read_applied, read_intents
 from pvc_gitops.controllers.orders import OrdersMemory
 from pvc_gitops.controllers.ready import ReadyMemory
-from pvc_gitops.controllers.records import read, read_all
+from pvc_gitops.controllers.records import put, read, read_all
 from pvc_gitops.controllers.recover import Scene
+from pvc_gitops.controllers.recoveries import RecoveryMemory, Sight
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreConflict, StoreError
+from pvc_gitops.ha import cold_start
+from pvc_gitops.ha.cold_start import Light
 from pvc_gitops.ha.fencing import BmcState, NodeView, Wait, acts, is_back, is_dead, may_recover
 from pvc_gitops.model import paths
-from pvc_gitops.model.ha import Fence, Proof
+from pvc_gitops.model.ha import Fence, Proof, Roll
 from pvc_gitops.model.ids import Address, NodeName, VmName
 from pvc_gitops.model.intents import Intent
 from pvc_gitops.model.inventory import NodeFacts, NodeState
@@ -32,10 +36,10 @@ from pvc_gitops.model.records import (
     Applied,
     Claim,
     Formation,
-    GuestPhase,
     IncarnationRecord,
     PlacementRecord,
 )
+from pvc_gitops.model.spec import NodeRole
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, World
 
@@ -44,7 +48,6 @@ BEATS_EVERY_S: Final = (
     1.0  # as often as they are written: every second of delay is a second of outage
 )
 WITHOUT_STORE_S: Final = 1.0
-FIRST_TIER: Final = 1  # is not kept waiting by a cold start
 WATCHED: Final = (paths.PLACEMENT, paths.FENCES)
 
 
@@ -58,9 +61,10 @@ class HaMemory:
     watch: NodeWatch = field(default_factory=NodeWatch)
     epoch: int | None = None  # while leading
     fences: Mapping[NodeName, FenceMemory] = field(default_factory=dict)
-    came_at_s: Mapping[VmName, float] = field(default_factory=dict)  # recovered, by when
+    recovery: RecoveryMemory = field(default_factory=RecoveryMemory)
     told: Mapping[NodeName, str] = field(default_factory=dict)  # troubles, as last said
     ready: ReadyMemory = field(default_factory=ReadyMemory)
+    light: Light = Light()
     orders: OrdersMemory = field(default_factory=OrdersMemory)
 
 
@@ -75,6 +79,8 @@ class _Look:
     claims: tuple[Claim, ...]
     intents: tuple[Intent, ...]
     states: Mapping[NodeName, NodeState]
+    roll: Roll | None
+    is_cold: bool = False
 
 
 def tick(world: World, memory: HaMemory) -> HaMemory:
@@ -90,7 +96,7 @@ def tick(world: World, memory: HaMemory) -> HaMemory:
             return replace(memory, epoch=None, fences={}, is_woken=False)
         if memory.epoch != lead.epoch:
             world.journal.event("leader", role=ROLE, epoch=lead.epoch)
-            memory = replace(memory, epoch=lead.epoch, fences={}, came_at_s={})
+            memory = replace(memory, epoch=lead.epoch, fences={}, recovery=RecoveryMemory())
         return _lead(world, replace(memory, is_woken=False), lead, now_s)
     except StoreConflict as error:
         world.journal.event("ha_conflict", path=error.target)
@@ -105,7 +111,8 @@ def _observe(world: World, memory: HaMemory, now_s: float) -> HaMemory:
             world.store.watch(path)
         memory = replace(memory, is_watching=True)
     watch = memory.watch.observe(now_s, read_beats(world.store))
-    return replace(memory, watch=watch, due_at_s=now_s + BEATS_EVERY_S)
+    light = memory.light.look(now_s)
+    return replace(memory, watch=watch, light=light, due_at_s=now_s + BEATS_EVERY_S)
 
 
 # --- leading ----------------------------------------------------------------------------------------
@@ -119,6 +126,7 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
     if look is None:
         return memory
     holding.tell(world, lead, holding.holds(look.intents, world.clock.now_s()))
+    _enroll(world, memory, lead, look, now_s)
     for node in sorted(look.incarnations):
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
         look = _again(world, look, node)
@@ -156,11 +164,14 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
     if not memory.watch.is_settled(now_s, lease):
         return None
     incarnations = read_incarnations(store)
+    found = {NodeName(n): f for n, f in read_all(store, paths.FENCES, Fence).items()}
+    proofs = {name: read(store, paths.proof(name), Proof) for name in found}
     states = {
-        name: memory.watch.state(name, incarnation, now_s, lease)
+        name: memory.watch.state(
+            name, incarnation, now_s, lease, fence=found.get(name), proof=proofs.get(name)
+        )
         for name, incarnation in incarnations.items()
     }
-    found = {NodeName(n): f for n, f in read_all(store, paths.FENCES, Fence).items()}
     reports = {name: read(store, paths.report(name), NodeFacts) for name in incarnations}
     intents = tuple(read_intents(store, world.clock.now_s()).values())
     emptied = orders.emptied(intents)
@@ -174,8 +185,7 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
     )
     if scene is None:
         return None
-    proofs = {name: read(store, paths.proof(name), Proof) for name in found}
-    return _Look(
+    look = _Look(
         scene=scene,
         incarnations=incarnations,
         fences=found,
@@ -183,7 +193,9 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
         claims=tuple(read_all(store, paths.CLAIMS, Claim).values()),
         intents=intents,
         states=states,
+        roll=read(store, paths.ROLL, Roll),
     )
+    return replace(look, is_cold=cold_start.is_cold(look.roll, _boots(look)))
 
 
 def _again(world: World, look: _Look, node: NodeName) -> _Look:
@@ -264,24 +276,83 @@ def _view(
         known_s=0.0,
         bmc=BmcState.NONE,
         is_blocking=False,
+        wants_bmc=_wants_bmc(look, node),
     )
 
 
 def _may_decide(world: World, memory: HaMemory, look: _Look, node: NodeName) -> bool:
-    """One node at a time; and after a cold start those that boot slower are waited for, but for the
-    sake of the first tier."""
+    """So many at a time as the document says, with a look at everything in between; their proofs run side
+    by side. Those that may only boot slower are waited for, but for the sake of the first tier."""
+    cluster, now_s = look.scene.cluster, world.clock.monotonic_s()
+    lately = [
+        name
+        for name, mine in memory.fences.items()
+        if name in look.fences and now_s < mine.known_since_s + cluster.fence_delay_s
+    ]
+    unknown = [name for name in look.fences if name not in memory.fences]
+    if len(lately) + len(unknown) >= cluster.fences_at_once:
+        return False
+    if _is_coordinator(look, node) and _too_many_votes(look):
+        return False
+    if not _is_waited_for(memory, look, node, now_s):
+        return True
+    return recover.FIRST_TIER in recover.tiers_of(look.scene, recover.lost_by(look.scene, node))
+
+
+def _wants_bmc(look: _Look, node: NodeName) -> bool:
+    life, proof = look.incarnations.get(node), look.proofs.get(node)
+    if life is None or proof is None or proof.incarnation != life.id:
+        return False
+    return recoveries.needs_more_than_time(look.scene, node, life, proof)
+
+
+def _is_waited_for(memory: HaMemory, look: _Look, node: NodeName, now_s: float) -> bool:
+    """Is it silent since everything was off, and may only boot slower?"""
+    seen = memory.watch.seen.get(node)
+    return cold_start.is_waited_for(
+        None if seen is None else seen.moved_at_s,
+        memory.light,
+        now_s,
+        grace_s=look.scene.cluster.cold_start_s,
+        is_cold=look.is_cold,
+    )
+
+
+def _is_coordinator(look: _Look, node: NodeName) -> bool:
+    declared = look.scene.nodes.get(node)
+    return declared is not None and declared.role is NodeRole.COORDINATOR
+
+
+def _too_many_votes(look: _Look) -> bool:
+    """Would another fence of a coordinator be undecided beside as many as a quorum can spare?"""
+    votes = sum(1 for name in look.scene.nodes if _is_coordinator(look, name))
     undecided = [
         name
         for name, fence in look.fences.items()
-        if name not in look.proofs or look.proofs[name].incarnation != fence.incarnation
+        if _is_coordinator(look, name)
+        and (name not in look.proofs or look.proofs[name].incarnation != fence.incarnation)
     ]
-    if undecided:
-        return False
-    seen = memory.watch.seen.get(node)
-    was_seen = seen is not None and seen.moved_at_s is not None
-    if was_seen or world.clock.monotonic_s() >= look.scene.cluster.cold_start_s:
-        return True
-    return FIRST_TIER in recover.tiers_of(look.scene, recover.lost_by(look.scene, node))
+    return len(undecided) >= max(1, (votes - 1) // 2)
+
+
+def _boots(look: _Look) -> Mapping[NodeName, str]:
+    """Of the coordinators that are heard now."""
+    return {
+        name: look.incarnations[name].boot_id
+        for name, state in look.states.items()
+        if state is NodeState.ONLINE and _is_coordinator(look, name)
+    }
+
+
+def _enroll(world: World, memory: HaMemory, lead: Leadership, look: _Look, now_s: float) -> None:
+    """Keep the roll, but for as long as a cold start may go on."""
+    since_s, boots = memory.light.since_s, _boots(look)
+    is_early = since_s is None or now_s < since_s + look.scene.cluster.cold_start_s
+    before = look.roll
+    if (look.is_cold and is_early) or not boots or (before and before.boots == boots):
+        return
+    version = None if before is None else before.version
+    world.store.commit((*lead.checks, put(paths.ROLL, Roll(boots=boots), version)))
 
 
 def _machine(scene: Scene, node: NodeName) -> Machine:
@@ -297,61 +368,22 @@ def _machine(scene: Scene, node: NodeName) -> Machine:
 def _recover(
     world: World, memory: HaMemory, lead: Leadership, look: _Look, now_s: float
 ) -> HaMemory:
-    dead: dict[NodeName, tuple[VmName, ...]] = {}
+    dead: dict[NodeName, Proof] = {}
     for node, fence in sorted(look.fences.items()):
         seen = _view(world, memory, look, node, fence, now_s=now_s)
         if is_dead(seen):
             _free_claims(world, lead, look, node)
         if may_recover(seen) and not is_back(seen):
-            names = recover.lost_by(look.scene, node)
-            dead[node] = tuple(
-                n
-                for n in names
-                if _is_of_the_dead(look, node, n) and not _has_second_owner(look, n)
-            )
-    came = {name: now_s - at_s for name, at_s in memory.came_at_s.items()}
-    if not any(dead.values()):
-        return replace(memory, came_at_s=_still_coming(look, memory))
-    found = recover.decide(look.scene, dead, came)
-    came_at_s = _still_coming(look, memory)
-    for node, names in sorted(dead.items()):
-        for name in names:
-            before = look.scene.placements[name]
-            if name in found.places:
-                to = found.places[name]
-                recover.move(world, lead, name, before, to, proof=look.proofs[node])
-                came_at_s[name] = now_s
-            elif name in found.waiting:
-                recover.say(world, lead, name, before, found.waiting[name])
-    return replace(memory, came_at_s=came_at_s)
-
-
-def _is_of_the_dead(look: _Look, node: NodeName, name: VmName) -> bool:
-    """Was it last started by the incarnation that is proven dead, or by one before it, or not at all?
-
-    A node has one incarnation at a time, and begins one only when no guest of the last is left.
-    """
-    current = look.incarnations[node].id
-    started = look.scene.placements[name].incarnation
-    return started != current or started == look.proofs[node].incarnation
-
-
-def _has_second_owner(look: _Look, name: VmName) -> bool:
-    """Is it on its way to a node that is not proven dead too? That node gives it up first."""
-    incoming = look.scene.placements[name].incoming
-    if incoming is None or incoming not in look.incarnations:
-        return False
-    proof = look.proofs.get(incoming)
-    return proof is None or proof.incarnation != look.incarnations[incoming].id
-
-
-def _still_coming(look: _Look, memory: HaMemory) -> dict[VmName, float]:
-    return {
-        name: at_s
-        for name, at_s in memory.came_at_s.items()
-        if name in look.scene.placements
-        and look.scene.placements[name].state is not GuestPhase.RUNNING
-    }
+            dead[node] = look.proofs[node]
+    sight = Sight(
+        scene=look.scene,
+        lives=look.incarnations,
+        dead=dead,
+        waited_for=frozenset(n for n in dead if _is_waited_for(memory, look, n, now_s)),
+        claims=look.claims,
+    )
+    after = recoveries.tick(world, memory.recovery, lead, sight, now_s)
+    return replace(memory, recovery=after)
 
 
 def _free_claims(world: World, lead: Leadership, look: _Look, node: NodeName) -> None:
