@@ -52,6 +52,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
             "Go back to an earlier commit; put the bad one aside.",
         ),
         "freeze": ("freeze", "freeze", "Let no new plan become the target."),
+        "hold": ("hold", "hold", "Suspend fencing and self-fencing, for work on networks."),
+        "maintenance": (
+            "hold",
+            "maintenance",
+            "Alarms of the whole cluster are silent, and fencing is on hold.",
+        ),
         "halt": ("halt", "halt", "Let running steps end, and begin no other."),
         "retry": ("retry", "retry", "Try again what is not tried by itself any more."),
         "vm": ("vm", "vm", "Restart, stop and start a guest for the moment, besides git."),

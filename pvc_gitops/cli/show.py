@@ -9,7 +9,7 @@ from typing import Final
 
 from pvc_gitops.cli import wishes
 from pvc_gitops.model.control import Obstacle
-from pvc_gitops.model.intents import IntentKind
+from pvc_gitops.model.intents import CLUSTER, IntentKind
 from pvc_gitops.model.inventory import Inventory, NodeFacts, NodeState
 from pvc_gitops.model.readiness import Grade
 from pvc_gitops.model.records import GuestPhase
@@ -84,8 +84,15 @@ def _health_of_planning(state: Status) -> Health:
     held = state.withheld
     if held is not None and held.obstacle not in _MEANT:
         return Health(word="DEGRADED", clause=_HELD[held.obstacle])
-    for kind, word in ((IntentKind.HALT, "halted"), (IntentKind.FREEZE, "frozen")):
-        found = [intent for intent in state.intents if intent.kind is kind]
+    stops = (
+        (IntentKind.MAINTENANCE, "in maintenance"),
+        (IntentKind.HOLD, "fencing on hold"),
+        (IntentKind.HALT, "halted"),
+        (IntentKind.FREEZE, "frozen"),
+    )
+    for kind, word in stops:
+        of_all = [intent for intent in state.intents if intent.subject == CLUSTER]
+        found = [intent for intent in of_all if intent.kind is kind]
         if found:
             return Health(word="HEALTHY", clause=f"{word} by {found[0].by}")
     if held is not None:

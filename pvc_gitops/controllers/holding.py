@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from pvc_gitops.controllers.beats import read_incarnations
 from pvc_gitops.controllers.records import read
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
@@ -29,6 +30,24 @@ def holds(intents: Iterable[Intent], now_s: int) -> tuple[Intent, ...]:
         if intent.kind in HOLDING and intent.subject == CLUSTER and not intent.is_over(now_s)
     ]
     return tuple(sorted(found, key=lambda intent: (intent.made_at_s, intent.id)))
+
+
+def is_in_maintenance(intents: Iterable[Intent], now_s: int) -> bool:
+    """Are alarms of the whole cluster silent?"""
+    return any(intent.kind is IntentKind.MAINTENANCE for intent in holds(intents, now_s))
+
+
+def observed(store: Store, intents: Iterable[Intent], now_s: int) -> str:
+    """Who observes a hold that somebody asked for, or one that is over, as people read it; else ""."""
+    named = {name: record.hold for name, record in read_incarnations(store).items()}
+    by = [name for name, hold in sorted(named.items()) if hold]
+    others = [name for name, hold in sorted(named.items()) if not hold]
+    if not holds(intents, now_s):
+        return f"it is over, and still observed by {', '.join(by)}" if by else ""
+    if not by:
+        return "fencing is on hold; no node observes it yet, and each may still fence itself"
+    more = f"; not yet by {', '.join(others)}" if others else ""
+    return f"fencing is on hold; observed by {', '.join(by)}{more}"
 
 
 def tell(world: World, lead: Leadership, standing: tuple[Intent, ...]) -> None:

@@ -374,8 +374,11 @@ def refused_words(wish: Wish) -> Refused | None:
                 message=f"{wish.kind} needs an end", hint="say for how long: --for 2h, for example"
             )
         return None
-    if not 0 < wish.for_s <= term.max_s:
-        limit = f"{term.max_s // HOUR_S} h"
+    # Maintenance of the cluster is a hold, too.
+    is_hold = wish.kind is IntentKind.MAINTENANCE and wish.subject == CLUSTER
+    max_s = TERMS[IntentKind.HOLD].max_s if is_hold else term.max_s
+    if not 0 < wish.for_s <= max_s:
+        limit = f"{max_s // HOUR_S} h"
         return Refused(message=f"{wish.kind} lasts more than nothing and at most {limit}")
     return None
 

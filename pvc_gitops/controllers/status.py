@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from pvc_gitops.controllers import intents, quarantine, ready, slices
+from pvc_gitops.controllers import holding, intents, quarantine, ready, slices
 from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
@@ -57,6 +57,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
     held = _held(world, accepted)
     tried = ready.recorded(world)
     fencing = ready.everybody(world, tried)
+    is_silent = holding.is_in_maintenance(inv.intents.values(), world.clock.now_s())
     return Status(
         cluster=next((a.partition("/")[2] for a in inv.applied if a.startswith("cluster/")), ""),
         now_s=world.clock.now_s(),
@@ -82,7 +83,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         storage=inv.storage,
         waiting=(
             *_control(world, inv, held),
-            *ready.alarms(fencing, tried),
+            *(() if is_silent else ready.alarms(fencing, tried)),
             *_waiting(observed),
         ),
         intents=tuple(sorted(inv.intents.values(), key=lambda each: (each.made_at_s, each.id))),
@@ -148,6 +149,9 @@ def _control(world: World, inv: Inventory, held: _Held) -> Iterator[tuple[str, s
                     what,
                     f"git revert {name} && git push, or: pvc source release {name}",
                 )
+    on_hold = holding.observed(world.store, inv.intents.values(), now_s)
+    if on_hold:
+        yield "hold", on_hold, "pvc hold status"
     for intent in intents.ending_soon(inv.intents.values(), now_s):
         minutes = max(1, (intent.expires_at_s or now_s) - now_s) // 60
         yield (

@@ -19,7 +19,7 @@ _SAYS: Final[Mapping[IntentKind, str]] = {
     IntentKind.FREEZE: "frozen by {by}: no plan becomes the target",
     IntentKind.HALT: "halted by {by}: no step begins",
     IntentKind.HOLD: "fencing is suspended by {by}",
-    IntentKind.MAINTENANCE: "in maintenance by {by}: its alarms are silent",
+    IntentKind.MAINTENANCE: "in maintenance by {by}: its alarms are silent{hold}",
     IntentKind.DRAIN: "drained by {by}: its guests leave, none comes",
     IntentKind.PLACE: "kept on {node} by {by}",
 }
@@ -46,7 +46,8 @@ def _address(context: Context, intent: Intent) -> Address:
 
 
 def _words(intent: Intent) -> str:
-    text = _SAYS[intent.kind].format(by=intent.by, node=intent.data.get("node", ""))
+    hold = ", nobody is fenced" if intent.subject == CLUSTER else ""
+    text = _SAYS[intent.kind].format(by=intent.by, node=intent.data.get("node", ""), hold=hold)
     if intent.expires_at_s is not None:
         until = datetime.fromtimestamp(intent.expires_at_s, UTC)
         text += until.strftime(", until %a %d %b %H:%M UTC")

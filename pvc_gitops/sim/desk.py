@@ -55,7 +55,7 @@ REASON: Final = "as the script says"
 # Intents of scripts do not end by themselves; these kinds need an end, and take this at most.
 _ENDS_S: Final = {
     IntentKind.HOLD: TERMS[IntentKind.HOLD].max_s,
-    IntentKind.MAINTENANCE: TERMS[IntentKind.MAINTENANCE].max_s,
+    IntentKind.MAINTENANCE: TERMS[IntentKind.HOLD].max_s,  # of the cluster
     IntentKind.POWER: TERMS[IntentKind.POWER].max_s,
 }
 
