@@ -142,6 +142,11 @@ def _vm(cluster: SimCluster, args: Sequence[str]) -> None:
             _open(cluster, name, cluster.nodes[NodeName(where)])
         case [name, "close"]:
             cluster.hands.close(name)
+        case [name, "power-off"]:
+            for node in cluster.nodes.values():
+                cluster.insides.power_off(name, node.guests)
+        case [name, "ready", seconds]:
+            cluster.insides.say_boot(name, seconds)
         case [name, what, *rest]:
             for node in cluster.nodes.values():
                 _guest(node.guests, name, what, rest)
