@@ -16,7 +16,7 @@ from pvc_gitops.appliers import vm
 from pvc_gitops.controllers import counted_on, migrate, turns
 from pvc_gitops.controllers.migrate import MoveMemory
 from pvc_gitops.controllers.records import check_incarnation, put, read
-from pvc_gitops.controllers.turns import Crowd
+from pvc_gitops.controllers.turns import Everybody
 from pvc_gitops.controllers.view import View
 from pvc_gitops.controllers.watchers import check_disks, check_unused
 from pvc_gitops.errors import (
@@ -81,6 +81,7 @@ class GuestMemory:
     refusals: int = 0  # of its disks, one after the other
     retry_at_s: float = 0.0
     held_since_s: float | None = None  # since when it waits for others to be up
+    beats: Mapping[NodeName, int] = field(default_factory=dict)  # as they were then
     ask_at_s: float = 0.0  # when it may be asked again whether it is ready
     up_since_s: float | None = None
     stop_asked_at_s: float | None = None  # for the first time
@@ -252,7 +253,7 @@ class _Round:
     view: View
     incarnation: IncarnationRecord
     memory: dict[VmName, GuestMemory] = field(default_factory=dict)
-    crowd: Crowd | None = None  # read when somebody would begin
+    everybody: Everybody | None = None  # read when somebody would begin
     faults: list[str] = field(default_factory=list)
     due: list[float] = field(default_factory=list)
     has_acted: bool = False
@@ -429,21 +430,22 @@ def _follows(done: _Round, guest: Guest, then: Next) -> None:
 
 def _in_turn(done: _Round, guest: Guest) -> GuestMemory:
     """Begin, unless others come first."""
-    if done.crowd is None:
-        done.crowd = turns.crowd(done.world, done.view)
-    held = turns.held(done.crowd, guest.name, guest.placement, guest.incarnation)
+    everybody = done.everybody = done.everybody or turns.look(done.world, done.view)
+    memory, now_s = guest.memory, guest.now_s
+    if memory.held_since_s is None:
+        memory = replace(memory, held_since_s=now_s, beats=everybody.beats)
+    me, since_s = done.world.me.node, memory.held_since_s
+    assert since_s is not None
+    held = turns.held(everybody, guest.name, guest.incarnation, me=me, first=memory.beats)
     if held is None:
         return _begin(done, guest)
-    since_s = guest.memory.held_since_s
-    since_s = guest.now_s if since_s is None else since_s
-    memory = replace(guest.memory, held_since_s=since_s)
-    if guest.now_s >= since_s + held.patience_s:
+    if now_s >= since_s + held.patience_s:
         done.world.journal.event("guest_goes_ahead", vm=guest.name, why=held.why)
-        return replace(_begin(done, guest), held_since_s=since_s)
+        return replace(_begin(done, guest), held_since_s=since_s, beats=memory.beats)
     before = guest.placement
     done.has_acted = (before.state, before.why) != (GuestPhase.WAITING, held.why)
     note(done.world, guest, GuestPhase.WAITING, held.why)
-    done.due.append(since_s + held.patience_s)
+    done.due.append(min(now_s + turns.BEAT_S, since_s + held.patience_s))
     return memory
 
 
@@ -563,7 +565,9 @@ def _start_failed(done: _Round, guest: Guest, error: Exception) -> GuestMemory:
     then = after_failed_start(_policy(guest), why, restarts=guest.placement.restarts)
     _follows(done, guest, then)
     return GuestMemory(
-        retry_at_s=guest.now_s + then.wait_s, held_since_s=guest.memory.held_since_s
+        retry_at_s=guest.now_s + then.wait_s,
+        held_since_s=guest.memory.held_since_s,
+        beats=guest.memory.beats,
     )
 
 
@@ -578,6 +582,7 @@ def _refused(done: _Round, guest: Guest, why: str) -> GuestMemory:
         refusals=refusals,
         retry_at_s=guest.now_s + wait_s,
         held_since_s=guest.memory.held_since_s,
+        beats=guest.memory.beats,
     )
 
 
