@@ -35,6 +35,7 @@ from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world.ports import Delete, Leadership, World
 
 RETRY_S: Final = 5.0  # a BMC or monitor that failed is asked again
+RETRY_ON_S: Final = 60.0  # nobody waits for a guest then
 
 
 class Work(StrEnum):
@@ -109,7 +110,8 @@ def collect(
             world.journal.event("fence_trouble", node=fence.node, what=work, why=trouble)
             is_of_bmc = work in (Work.CYCLE, Work.POWER_ON)
             bmc = BmcState.IDLE if is_of_bmc else memory.bmc
-            memory = replace(memory, bmc=bmc, again_at_s=now_s + RETRY_S, trouble=trouble)
+            pause_s = RETRY_ON_S if work is Work.POWER_ON else RETRY_S
+            memory = replace(memory, bmc=bmc, again_at_s=now_s + pause_s, trouble=trouble)
         else:
             raise job.error
     return memory, fence
@@ -169,7 +171,7 @@ def _start(
         case Release():
             work, do = Work.RELEASE, fence_acts.release
         case PowerOn():
-            world.journal.event("power_returned", of=fence.node, incarnation=fence.incarnation)
+            world.journal.event("power_on_requested", of=fence.node, incarnation=fence.incarnation)
             work, do = Work.POWER_ON, fence_acts.power_on
         case Cycle():
             world.journal.event("fence_requested", of=fence.node, incarnation=fence.incarnation)

@@ -179,7 +179,9 @@ def _proving(view: NodeView, fence: Fence) -> tuple[Act, ...]:
         return (Prove(kind=ProofKind.NEW_LIFE, evidence=f"began a new life, {incarnation.id}"),)
     if incarnation is not None and not incarnation.guests_left:
         return (Prove(kind=ProofKind.LEFT, evidence="its guard's last word was: no guests"),)
-    return (*_by_bmc(view), *_by_watchdog(view, fence))
+    found = (*_by_bmc(view), *_by_watchdog(view, fence))
+    proofs = [act for act in found if isinstance(act, Prove)]
+    return (proofs[0],) if proofs else found
 
 
 def _by_bmc(view: NodeView) -> tuple[Act, ...]:
