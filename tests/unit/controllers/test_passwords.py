@@ -12,9 +12,10 @@ class Jobs:
         self.begun = []
 
     def state(self, key):
-        return None
+        del key
 
     def start(self, key, work):
+        del work
         self.begun.append(key)
 
 
