@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # heavy; only what runs needs them
     from pvc_gitops.model.checkout import Checkout
     from pvc_gitops.model.ids import CommitId
     from pvc_gitops.model.inventory import Inventory
-    from pvc_gitops.model.plan import Plan
+    from pvc_gitops.model.plan import Plan, Summary
 
 EXIT_FAILED = 1
 EXIT_BLOCKED = 3
@@ -144,12 +144,20 @@ def _follow(
         click.echo(words(ended))
         return _exit_code(ended)
     done = [client.plan(plan) for plan in ended.plans]
-    blocked = done[-1].summary.blocked if done else preview.summary.blocked
-    but = f", but {blocked} blocked" if blocked else ""
-    click.echo(f"Applied in {ended.took_s:.0f} s. git = cluster{but}.")
+    last = done[-1].summary if done else preview.summary
+    click.echo(f"Applied in {ended.took_s:.0f} s. {_reached(last)}")
     if _differs(client, preview, at, done):
         return EXIT_DIFFERENT
-    return EXIT_BLOCKED if blocked else 0
+    return EXIT_BLOCKED if last.blocked else 0
+
+
+def _reached(summary: Summary) -> str:
+    open_ = [
+        f"{count} {word}"
+        for count, word in ((summary.blocked, "blocked"), (summary.waiting, "waiting"))
+        if count
+    ]
+    return f"git = cluster, but {' and '.join(open_)}: pvc status" if open_ else "git = cluster."
 
 
 def _differs(client: Client, preview: Plan, at: Inventory, done: Sequence[Plan]) -> bool:

@@ -23,7 +23,7 @@ def departures(
     Args:
         shown: the preview.
         at: what it was made from.
-        carried_out: the plans that were in force since, the oldest first.
+        carried_out: the plans that were in force since, the oldest first; the last came to its end.
         now: the cluster afterwards.
     """
     return tuple(
@@ -53,11 +53,12 @@ def _more(shown: Plan, at: Inventory, carried_out: Sequence[Plan]) -> dict[Addre
 
 
 def _left_out(shown: Plan, carried_out: Sequence[Plan], now: Inventory) -> dict[Address, str]:
-    touched = {change.address for plan in carried_out for change in plan.changes}
+    # Only the last plan was carried out whole: one before it may have been given up halfway.
+    last = {change.address for plan in carried_out[-1:] for change in plan.changes}
     return {
         change.address: f"shown as {_verb(change)}, and not done{_why(change, carried_out)}"
         for change in shown.changes
-        if change.address not in touched and not _is_reached(change, now)
+        if change.address not in last and not _is_reached(change, now)
     }
 
 
