@@ -165,10 +165,16 @@ class Context:
     def undoing(self, of: Address) -> str | None:
         """The step of the plan in force that is taking away an object's data or record now. Its claim
         stands until that has happened, whatever a later commit says."""
+        return self._undoing.get(of)
+
+    @cached_property
+    def _undoing(self) -> Mapping[Address, str]:
         ours, _ = self._claims
-        return next(
-            (s for s in sorted(ours) if _takes_away(s) and object_of(_target(s)) == of), None
-        )
+        return {
+            object_of(_target(step)): step
+            for step in sorted(ours, reverse=True)
+            if _takes_away(step)
+        }
 
     def is_under_way(self, step: str) -> bool:
         """The plan in force is at this step now: its effect may be visible, its end is not."""
@@ -376,6 +382,16 @@ def _takes_away(step: str) -> bool:
 
 def _target(step: str) -> Address:
     return Address(step.split(" ")[1])
+
+
+def dotted(of: Address) -> str:
+    """`vm.web1` of `vm/web1`, `vm.web1.root` of `vm/web1/disk/root`: how an RBD image's name begins."""
+    return of.replace("/disk/", ".").replace("/", ".")
+
+
+def own_prefix(of: Address) -> str:
+    """`vm.web1.` of `vm/web1`: how the names of all its images begin."""
+    return f"{dotted(of)}."
 
 
 def prefix_of(rbd_name: str) -> str:

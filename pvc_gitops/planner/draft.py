@@ -59,7 +59,7 @@ class Draft:
         """Add a step and return its id. `pre` is the digest that the object's record must have;
         `extra_s` is what this step's timeout has over its kind's."""
         cost = COSTS[operation]
-        name = f"{operation} {of} {qualifier}".rstrip()
+        name = f"{operation} {of} {qualifier}" if qualifier else f"{operation} {of}"
         assert name not in self.steps, name
         owner = object_of(of)
         # What is renamed bears the record that this step is about only after its move.

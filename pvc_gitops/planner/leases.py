@@ -13,7 +13,7 @@ from typing import Final
 
 from pvc_gitops.errors import InvariantViolation
 from pvc_gitops.model.document import Document, Kind
-from pvc_gitops.model.ids import Address, Mac, address, derived_mac
+from pvc_gitops.model.ids import Address, Mac, derived_mac
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.records import Applied, Lease
 from pvc_gitops.model.spec import ClusterSpec, Ipv4, Network, Nic
@@ -111,8 +111,7 @@ class Allocator:
                 self._taken[nic["network"]].add(nic["address"])
 
     def _new_mac(self, vm: Address, nic: str) -> Mac:
-        kind, _, name = vm.partition("/")
-        of = address(kind, name, "nic", nic)
+        of = Address(f"{vm}/nic/{nic}")
         for attempt in range(_MAC_ATTEMPTS_MAX):
             mac = derived_mac(self._cluster_id, of, attempt)
             if mac not in self._macs:
@@ -142,4 +141,5 @@ def _range(ipv4: Ipv4) -> Iterable[str]:
     assert ipv4.dhcp_start is not None
     assert ipv4.dhcp_end is not None
     first, last = int(IPv4Address(ipv4.dhcp_start)), int(IPv4Address(ipv4.dhcp_end))
-    return (str(IPv4Address(number)) for number in range(first, last + 1))
+    # As `str(IPv4Address(n))`, of which a large network needs thousands, in a third of the time.
+    return (f"{n >> 24}.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in range(first, last + 1))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from pvc_gitops.model.document import Document, Kind, Spec, Value
 from pvc_gitops.model.ids import Address, CommitId, address, derived_uuid
-from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.model.records import Applied, DiskRef, Lease, Phase, Wanted
 from pvc_gitops.model.values import replace
+
+_NO_LEASES: Final[Mapping[str, Lease]] = MappingProxyType({})
+_NO_DISKS: Final[Mapping[str, DiskRef]] = MappingProxyType({})
+_OF_DISKS: Final = (Kind.POOL.value, Kind.IMAGE.value, Kind.VOLUME.value)
 
 
 def record_of(
@@ -20,10 +26,14 @@ def record_of(
     spec: Spec | None = None,
     incarnation: int = 1,
     like: Applied | None = None,
+    wanted: Wanted | None = None,
+    nics: Mapping[str, Lease] = _NO_LEASES,
+    disks: Mapping[str, DiskRef] = _NO_DISKS,
 ) -> Applied:
-    """The record of an object that is nothing but its spec. `spec` where less than the document's
-    is put in force; `like` where it goes on with the life of a record that stands, whose identity may be
-    older than its address. The plan's id is not known yet: whoever writes the record adds it."""
+    """The record of an object, most of which are nothing but their spec. `spec` where less than the
+    document's is put in force; `like` where it goes on with the life of a record that stands, whose
+    identity may be older than its address. The plan's id is not known yet: whoever writes the record
+    adds it."""
     effective = doc.spec if spec is None else spec
     if like is not None:
         incarnation = like.incarnation
@@ -40,9 +50,9 @@ def record_of(
         needs=references(doc.kind, effective),
         commit=commit,
         plan=None,
-        wanted=None,
-        nics={},
-        disks={},
+        wanted=wanted,
+        nics=nics,
+        disks=disks,
         names=() if like is None else like.names,
     )
 
@@ -87,8 +97,9 @@ def _of_vm(spec: Spec) -> set[Address]:
     # Nearly all references of a large cluster; a generator takes twice as long.
     found = {address(Kind.NETWORK, nic["network"]) for nic in spec["nics"].values()}
     for disk in spec["disks"].values():
-        for key in (Kind.POOL, Kind.IMAGE, Kind.VOLUME):
-            if disk.get(key) is not None:
-                found.add(address(key, disk[key]))
+        for key in _OF_DISKS:
+            name = disk.get(key)
+            if name is not None:
+                found.add(address(key, name))
     found.update(address(Kind.GROUP, group) for group in spec["placement"]["groups"])
     return found

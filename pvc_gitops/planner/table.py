@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import field
 
 from pvc_gitops.model.document import Kind, Spec
 from pvc_gitops.model.ids import GroupName, NodeName, VmName, address
@@ -23,6 +24,8 @@ class Table:
 
     board: Board
     guests: dict[NodeName, list[Guest]]
+    # What was answered last, and for which state of the board.
+    _answered: dict[int, tuple[int, tuple[Loss, ...]]] = field(default_factory=dict, repr=False)
 
     def put(self, guest: Guest, node: NodeName) -> None:
         self.board.put(guest, node)
@@ -37,8 +40,14 @@ class Table:
         return Table(board=self.board.copy(), guests=guests)
 
     def losses(self, tolerate: int, last: Iterable[Loss] = ()) -> tuple[Loss, ...]:
-        """What the loss of any `tolerate` nodes would mean; of one where none must be survived."""
-        return losses(self.board, self.guests, tolerate=max(1, tolerate), last=last)
+        """What the loss of any `tolerate` nodes would mean; of one where none must be survived. Found
+        once as long as nobody comes or goes: admission and the proof of the whole plan ask the same."""
+        known = self._answered.get(tolerate)
+        if known is not None and known[0] == self.board.changes:
+            return known[1]
+        found = losses(self.board, self.guests, tolerate=max(1, tolerate), last=last)
+        self._answered[tolerate] = self.board.changes, found
+        return found
 
     def seats(self) -> dict[VmName, tuple[Guest, NodeName]]:
         return {g.name: (g, node) for node, guests in self.guests.items() for g in guests}

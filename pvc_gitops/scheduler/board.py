@@ -70,6 +70,7 @@ class Board:
         self.idle_mib = dict.fromkeys(self.hosts, 0)  # of guests there that do not run
         self.guests = dict.fromkeys(self.hosts, 0)
         self.group_nodes: dict[GroupName, dict[NodeName, int]] = {}
+        self.changes = 0  # so that an answer of before is known for one
         # Ascending by free memory; among equals descending by name, so that reading from the end
         # gives the most free memory first and then the first name.
         self._rank = {name: -index for index, name in enumerate(self.hosts)}
@@ -80,7 +81,7 @@ class Board:
         other.hosts, other.rules, other._rank = self.hosts, self.rules, self._rank  # noqa: SLF001
         other.free_mib, other.free_vcpus = dict(self.free_mib), dict(self.free_vcpus)
         other.free_vfs, other.idle_mib = dict(self.free_vfs), dict(self.idle_mib)
-        other.guests = dict(self.guests)
+        other.guests, other.changes = dict(self.guests), self.changes
         other.group_nodes = {name: dict(nodes) for name, nodes in self.group_nodes.items()}
         other.by_free = list(self.by_free)
         return other
@@ -93,6 +94,7 @@ class Board:
 
     def remove_host(self, node: NodeName) -> None:
         """As if the node were gone. Its guests stay counted in their groups nowhere."""
+        self.changes += 1
         del self.by_free[bisect_left(self.by_free, self._key(node))]
         del self.free_mib[node], self.free_vcpus[node], self.free_vfs[node]
         del self.idle_mib[node], self.guests[node]
@@ -110,6 +112,7 @@ class Board:
         return (self.free_mib[node], self._rank[node], node)
 
     def _move(self, guest: Guest, node: NodeName, sign: int) -> None:
+        self.changes += 1
         del self.by_free[bisect_left(self.by_free, self._key(node))]
         self.free_mib[node] -= sign * guest.memory_mib
         self.free_vcpus[node] -= sign * guest.vcpus

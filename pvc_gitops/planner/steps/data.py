@@ -11,7 +11,7 @@ from pvc_gitops.model.ids import Address, address
 from pvc_gitops.model.plan import ItemKind
 from pvc_gitops.model.records import Applied, DiskRef
 from pvc_gitops.model.transitions import Word
-from pvc_gitops.planner.context import Context
+from pvc_gitops.planner.context import Context, own_prefix
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps.disks import lives_of, trashed
 
@@ -28,9 +28,9 @@ def own_disks(record: Applied) -> Mapping[str, DiskRef]:
 
 def may_be_made(context: Context, draft: Draft, doc: Document, record: Applied) -> bool:
     """For an object that does not exist. Says why not."""
-    kept = context.kept.get(doc.address)
+    kept, own = context.kept.get(doc.address), own_disks(record)
     is_back = False
-    for name, ref in sorted(own_disks(record).items()):
+    for name, ref in sorted(own.items()):
         owner = context.named.get((ref.pool, ref.image), doc.address)
         if owner != doc.address:
             draft.blocked(
@@ -54,7 +54,7 @@ def may_be_made(context: Context, draft: Draft, doc: Document, record: Applied) 
                 doc.place(()),
             )
             return False
-    if own_disks(record) and not is_back:
+    if own and not is_back:
         if not _may_begin_blank(context, draft, doc):
             return False
         if kept is not None:
@@ -75,15 +75,13 @@ def _disk(doc: Document, name: str) -> str:
 def _elsewhere(context: Context, doc: Document, name: str, ref: DiskRef) -> str:
     """Where other data of the same disk lies that no record names, or "". Data of another cluster that
     was once formed here counts as long as nobody says that this one is new."""
-    of = address(Kind.VM, doc.name, "disk", name) if doc.kind is Kind.VM else doc.address
-    parts = [p for p in of.split("/") if p != "disk"]
-    begin = ".".join([*parts, ""])
-    prefix = ".".join([*parts[:2], ""])
+    prefix = own_prefix(doc.address)
     found = [(pool, image, "in") for pool, image in context.images_of(prefix)]
     found += [(pool, e.name, "in the trash of") for pool, e in context.trash_of(prefix)]
     if not found:
         return ""
-    ours = lives_of(context, of)
+    of = address(Kind.VM, doc.name, "disk", name) if doc.kind is Kind.VM else doc.address
+    begin, ours = own_prefix(of), lives_of(context, of)
     for pool, image, where in found:
         is_this = (pool, image) == (ref.pool, ref.image)
         is_known = context.is_anothers(pool, image, than=doc.address)

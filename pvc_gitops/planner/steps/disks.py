@@ -13,7 +13,7 @@ from pvc_gitops.model.document import Kind, Value
 from pvc_gitops.model.ids import Address, NodeName, address, derived_uuid
 from pvc_gitops.model.plan import Operation
 from pvc_gitops.model.records import Applied, DiskRef
-from pvc_gitops.planner.context import Context, prefix_of
+from pvc_gitops.planner.context import Context, dotted, own_prefix, prefix_of
 from pvc_gitops.planner.draft import Draft
 from pvc_gitops.planner.steps.images import SNAPSHOT
 
@@ -24,9 +24,8 @@ _LIVES_MAX: Final = 64
 
 def rbd_name(cluster_id: str, of: Address, incarnation: int) -> str:
     """`vm.web1.root.0a1b2c3d` or `volume.archive.0a1b2c3d`: unique to one life of one disk."""
-    kind, name, *parts = of.split("/")
     digits = derived_uuid(cluster_id, of, incarnation)[:_UUID_DIGITS]
-    return ".".join([kind, name, *parts[1:], digits])
+    return f"{dotted(of)}.{digits}"
 
 
 def disk_address(vm: str, disk: str) -> Address:
@@ -37,21 +36,18 @@ def youngest_life(context: Context, of: Address, parts: Iterable[Address]) -> in
     """Which life an address without a record is in: that of the data that is left of it, else the
     first that nobody has. One who was renamed took a life of its old name along."""
     cluster_id, addresses = context.inventory.cluster_id, tuple(parts)
-    prefix = prefix_of(".".join([*of.split("/"), ""]))
+    prefix = own_prefix(of)
     names = {n for p, n in context.images_of(prefix) if not context.is_anothers(p, n, than=of)}
     names |= {
         entry.name
         for pool, entry in context.trash_of(prefix)
         if not context.is_anothers(pool, entry.name, than=of)
     }
-    lives = (
-        life
-        for life in range(_LIVES_MAX if names else 0, 0, -1)
-        if any(rbd_name(cluster_id, part, life) in names for part in addresses)
-    )
+    for life in range(_LIVES_MAX if names else 0, 0, -1):
+        if any(rbd_name(cluster_id, part, life) in names for part in addresses):
+            return life
     taken = context.uuids
-    free = (n for n in range(1, _LIVES_MAX) if derived_uuid(cluster_id, of, n) not in taken)
-    return next(lives, None) or next(free)
+    return next(n for n in range(1, _LIVES_MAX) if derived_uuid(cluster_id, of, n) not in taken)
 
 
 def lives_of(context: Context, part: Address) -> frozenset[str]:

@@ -59,15 +59,17 @@ def guest_record(
             of = disk_address(doc.name, name)
             rbd = rbd_name(context.inventory.cluster_id, of, life)
             disks[name] = DiskRef(pool=disk.pool or "", image=rbd, size_mib=disk.size_mib or 0)
-    base = record_of(
+    return record_of(
         doc,
         commit=context.spec.commit,
         cluster_id=context.inventory.cluster_id,
         spec=spec,
         incarnation=life,
         like=applied,
+        wanted=_wanted(context, doc, vm, applied),
+        nics=nics,
+        disks=disks,
     )
-    return replace(base, wanted=_wanted(context, doc, vm, applied), nics=nics, disks=disks)
 
 
 def takes_anothers(context: Context, draft: Draft, doc: Document, record: Applied) -> bool:

@@ -72,7 +72,7 @@ def cluster(*, admission="enforce", max_destroy=None, **scheduling):
             },
             "ha": {
                 "lease": "6s", "fence_delay": "2s", "cold_start": "120s", "admission": admission,
-                "tolerate_nodes": 1,
+                "tolerate_nodes": 1, "fences_at_once": 1,
             },
             "scheduling": {"strategy": "mem", "reserve_memory": "auto", "vcpu_ratio": 4}
             | scheduling,
@@ -140,6 +140,12 @@ def group(name="web", **more):
     return document(Kind.GROUP, name, spec | more)
 
 
+HA = {
+    "restart": True, "relocate": True, "tier": 3,
+    "max_restarts": 3, "max_relocations": 3, "depends_on": [],
+}  # fmt: skip
+
+
 def vm(name, memory="96MiB", *, groups=(), nodes=(), disks=None, nics=None, tags=(), **more):
     spec = {
         "run_state": "running",
@@ -154,12 +160,12 @@ def vm(name, memory="96MiB", *, groups=(), nodes=(), disks=None, nics=None, tags
         else nics,
         "console": {"log": True},
         "placement": {"nodes": list(nodes), "strict": True, "prefer": [], "groups": list(groups)},
-        "ha": {"restart": True, "relocate": True, "tier": 3},
         "migration": {"method": "live", "max_downtime": "300ms"},
         "reboot_for_changes": "never",
         "stop_timeout": "180s",
         "protect": False,
     }
+    more["ha"] = HA | more.get("ha", {})
     return document(Kind.VM, name, spec | more, tags)
 
 
