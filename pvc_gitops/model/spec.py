@@ -441,7 +441,8 @@ class VirtualMachine:
 
 
 def _disk(name: str, spec: Spec) -> Disk:
-    size, image, volume, pool = (spec.get(key) for key in ("size", "image", "volume", "pool"))
+    size, image, volume = spec.get("size"), spec.get("image"), spec.get("volume")
+    pool = spec.get("pool")
     return Disk(
         name=name,
         pool=None if pool is None else PoolName(pool),
