@@ -122,6 +122,9 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
     if read(world.store, paths.FORMAT, Formation) is None:
         return memory
     world.store.sync()
+    # What a candidate saw may have been old: the server that it read from was behind. Nobody is taken
+    # for silent by that.
+    memory = replace(memory, watch=memory.watch.observe(now_s, read_beats(world.store)))
     look = _look(world, memory, now_s)
     if look is None:
         return memory
