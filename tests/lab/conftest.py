@@ -34,6 +34,9 @@ ORDER = (
     "adapters",
     "breakage",
     "failover",
+    "fence_check",
+    "silence",
+    "cold_start",
 )
 
 

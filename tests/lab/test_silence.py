@@ -1,0 +1,101 @@
+"""How long ZooKeeper is silent when its leader's host loses power: the number that all leases rest on.
+
+Z is measured where it counts: between two heartbeats that the guard of a healthy node sent and got
+acknowledged. h + Z + 1 s must not be more than L, or a dead host would end the leases of all others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cloud import Cloud, until
+
+pytestmark = pytest.mark.lab
+
+LOOK_S = 25.0
+MARGIN_S = 1.0
+BACK_LIMIT_S = 240.0
+LEASE = """
+import tomllib
+print(tomllib.load(open("/etc/pvc/node.toml", "rb"))["lease"]["seconds"])
+"""
+# On the node: the guard's own file, looked at more often than it can change.
+WATCH = f"""
+import json, time
+end, ends, lives, lowest = time.monotonic() + {LOOK_S}, [], set(), 99.0
+while time.monotonic() < end:
+    try:
+        state = json.load(open("/run/pvc/guard.json"))
+    except (OSError, ValueError):
+        continue
+    lives.add(state["incarnation"])
+    until = state["lease_until_s"]
+    if until is None:
+        lowest = 0.0
+    else:
+        lowest = min(lowest, until - time.clock_gettime(time.CLOCK_BOOTTIME))
+        if not ends or ends[-1] != until:
+            ends.append(until)
+    time.sleep(0.02)
+gaps = [b - a for a, b in zip(ends, ends[1:])]
+print(json.dumps({{"gap_s": max(gaps), "beats": len(ends), "lives": sorted(map(str, lives)),
+                  "lowest_s": lowest}}))
+"""
+
+
+def leader(cloud: Cloud) -> str:
+    """Whose ZooKeeper leads."""
+    ask = "exec 3<>/dev/tcp/127.0.0.1/2181; printf srvr >&3; timeout 2 cat <&3"
+
+    def look() -> str:
+        for node in cloud.nodes():
+            if "Mode: leader" in cloud.on(node, "bash", "-c", ask, ok=(0, 1, 124)):
+                return node
+        return ""
+
+    return str(until("a ZooKeeper server leads", 30.0, look))
+
+
+def test_a_leader_that_loses_its_power_ends_nobodys_lease(cloud: Cloud) -> None:
+    victim = leader(cloud)
+    others = [node for node in cloud.nodes() if node != victim]
+    before = cloud.domains()
+    lease_s = float(cloud.on(victim, "python3", "-c", LEASE))
+    with ThreadPoolExecutor(max_workers=len(others)) as pool:
+        watched = {node: pool.submit(cloud.on, node, "python3", "-c", WATCH) for node in others}
+        time.sleep(5.0)
+        cloud.lab.power(victim, "off")
+        found = {node: json.loads(each.result()) for node, each in watched.items()}
+
+    for node, seen in sorted(found.items()):
+        print(
+            f"{node}: {seen['gap_s']:.2f} s between two acknowledged heartbeats (h + Z), "
+            f"never less than {seen['lowest_s']:.2f} s of the lease left, {seen['beats']} beats"
+        )
+    worst_s = max(seen["gap_s"] for seen in found.values())
+    assert worst_s > 1.5, "nothing was silent: was it the leader that was switched off?"
+    for node, seen in found.items():
+        assert len(seen["lives"]) == 1, f"{node} began another life: {seen}"
+    assert worst_s + MARGIN_S <= lease_s, f"h + Z is {worst_s:.2f} s of a lease of {lease_s:g} s"
+    after = cloud.domains()
+    for name, nodes in before.items():
+        if nodes != [victim]:
+            assert after[name] == nodes, f"{name} was on {nodes}, and is on {after.get(name)}"
+
+    # What was taken is given back, by hand or by the fence, whoever is first.
+    if cloud.lab.node(victim).init_pid() is None:
+        cloud.lab.power(victim, "on")
+    until(
+        f"{victim} is back",
+        BACK_LIMIT_S,
+        lambda: cloud.status()["nodes"][victim]["state"] == "online",
+    )
+    until("all guests run", BACK_LIMIT_S, lambda: cloud.running() == set(before))
+    until(
+        "storage is whole again",
+        BACK_LIMIT_S,
+        lambda: cloud.status()["storage"]["health"] == "HEALTH_OK",
+    )
