@@ -6,12 +6,13 @@ code. Everything else is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
@@ -146,7 +147,7 @@ def main() -> None:
     try:
         # Without standalone mode `ctx.exit(n)` comes back as the value; a command returns None.
         code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        _leave(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(1)
@@ -173,6 +174,16 @@ def main() -> None:
     except PvcError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. A command that has turned the collector off has made many values and has nothing
+    to tidy up; Python would take them apart one by one before it ends, a tenth of a small plan's time."""
+    if gc.isenabled():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

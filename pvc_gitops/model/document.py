@@ -9,7 +9,7 @@ git and on a node from ZooKeeper alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
@@ -99,3 +99,11 @@ class Document:
             path = path[:-1]
         line, column = self.places.get(path, (1, 1))
         return Place(file=self.file, line=line, column=column)
+
+
+def by_kind(documents: Iterable[Document]) -> Mapping[Kind, list[Document]]:
+    """Each kind's documents, in the order in which they came."""
+    found: dict[Kind, list[Document]] = {}
+    for doc in documents:
+        found.setdefault(doc.kind, []).append(doc)
+    return found

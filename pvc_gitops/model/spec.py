@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
-from pvc_gitops.model.document import Document, Kind, Spec
+from pvc_gitops.model.document import Document, Kind, Spec, by_kind
 from pvc_gitops.model.fields import Fields
 from pvc_gitops.model.ids import (
     Address,
@@ -484,7 +485,7 @@ class Group:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a dict
 class ClusterSpec:
     """All that a commit declares: documents by address, and the schema's word on their fields.
 
@@ -501,7 +502,11 @@ class ClusterSpec:
     trust: Trust = NO_TRUST
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
-        return tuple(doc for doc in self.documents.values() if doc.kind is kind)
+        return tuple(self._by_kind.get(kind, ()))
+
+    @cached_property
+    def _by_kind(self) -> Mapping[Kind, list[Document]]:
+        return by_kind(self.documents.values())
 
     @property
     def cluster(self) -> Cluster:

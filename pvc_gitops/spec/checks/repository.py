@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Hashable, Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
-from pvc_gitops.model.document import Document, FieldPath, Kind
+from pvc_gitops.model.document import Document, FieldPath, Kind, by_kind
 from pvc_gitops.model.ids import Address, address
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.spec.findings import Finding
@@ -14,7 +14,7 @@ from pvc_gitops.spec.findings import Finding
 CORE_NETWORKS = ("upstream", "cluster", "storage")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: cached_property needs a dict
 class Repository:
     """Accepted documents by address, in order of address."""
 
@@ -25,7 +25,11 @@ class Repository:
     words: Document | None = None  # transitions.yaml
 
     def of_kind(self, kind: Kind) -> tuple[Document, ...]:
-        return tuple(doc for doc in self.documents.values() if doc.kind is kind)
+        return tuple(self._by_kind.get(kind, ()))
+
+    @cached_property
+    def _by_kind(self) -> Mapping[Kind, list[Document]]:
+        return by_kind(self.documents.values())
 
     def find(self, kind: Kind, name: str) -> Document | None:
         return self.documents.get(address(kind.value, name))
