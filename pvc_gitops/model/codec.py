@@ -60,7 +60,7 @@ def _encoder(of: type) -> Callable[[Any], Any]:
 def _one_level(value: Any) -> Any:  # noqa: ANN401  any of our values
     """What the standard library's encoder cannot write itself, in terms of what it can. It goes through
     dictionaries, lists, tuples and words ten times as fast as `encode` does."""
-    of = value.__class__
+    of: type = value.__class__
     if dataclasses.is_dataclass(of):
         return {name: getattr(value, name) for name in _encoded_fields(of)}
     if isinstance(value, Mapping):
