@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -56,13 +57,17 @@ def is_machine_stopping(systemctl: Path) -> bool:
 
 
 def notify(message: str, descriptors: tuple[int, ...] = ()) -> None:
-    """sd_notify. Nothing to do without systemd."""
+    """sd_notify. Nothing to do without systemd, and nothing to wait for where it stands still: a guard
+    that waited would end its guests for that (tried: its queue holds ten messages).
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
         to.connect(address.replace("@", "\0", 1))
-        socket.send_fds(to, [message.encode()], descriptors)
+        to.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            socket.send_fds(to, [message.encode()], descriptors)
 
 
 def keep_open(name: str, descriptor: int) -> None:

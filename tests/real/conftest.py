@@ -1,6 +1,10 @@
 """Fixtures of the tests against real daemons on this host. They need Debian packages, no lab."""
 
+import os
+from pathlib import Path
+
 import pytest
+from guard_process import Slice
 from zk_ensemble import PASSWORD, Ensemble, jars
 
 
@@ -22,6 +26,17 @@ def ensemble(_ensemble):
     """A healthy ensemble of three, healed again afterwards."""
     yield _ensemble
     _ensemble.heal()
+
+
+@pytest.fixture
+def machine_slice(tmp_path):
+    for root in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")):
+        if (root / "cgroup.procs").exists() and (root / "cgroup.controllers").exists():
+            slice_ = Slice(root / f"pvc-test-{os.getpid()}-{tmp_path.name}.slice")
+            yield slice_
+            slice_.end()
+            return
+    pytest.skip("no cgroup version 2 here")
 
 
 def _skeleton(ensemble):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_guard_real import Guard, Slice, wait_for
+from guard_process import Guard, Slice, wait_for
 
 from pvc_guard.post import Server
 
