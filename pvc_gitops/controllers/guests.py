@@ -36,8 +36,9 @@ from pvc_gitops.ha.restarts import (
     after_failed_start,
     backoff_s,
 )
-from pvc_gitops.model import paths
+from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.document import Kind
+from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import (
@@ -126,9 +127,9 @@ class Complain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """The placement record should say this."""
+    """The placement record should say so."""
 
-    state: GuestPhase
+    event: GuestEvent
     why: str
 
 
@@ -192,7 +193,7 @@ def decide(guest: Guest) -> Act:  # noqa: PLR0911  a table: one return a case
             "the guard should have ended it"
         )
     if guest.placement.state is not GuestPhase.RUNNING:
-        return Note(state=GuestPhase.RUNNING, why="")
+        return Note(event=GuestEvent.STARTED, why="")
     return Keep()
 
 
@@ -208,7 +209,8 @@ def _absent(guest: Guest) -> Act:
         return Crashed()
     if placement.rests and (is_ours or placement.state is GuestPhase.STOPPED):
         return Rest()
-    if memory.retry_at_s > guest.now_s:
+    # A record that counts nothing was judged anew since.
+    if memory.retry_at_s > guest.now_s and (placement.restarts or memory.refusals):
         return Rest(until_s=memory.retry_at_s)
     return Begin()
 
@@ -218,7 +220,7 @@ def _down(guest: Guest, record: Applied) -> Act:  # noqa: PLR0911  as above
     if facts is None:
         if guest.placement.state is GuestPhase.STOPPED:
             return Rest()
-        return Note(state=GuestPhase.STOPPED, why="")
+        return Note(event=GuestEvent.DOWN, why="")
     if facts.state in (GuestState.PAUSED, GuestState.CRASHED):
         return End(why=f"it is {facts.state} and should be stopped")
     if asked is None:
@@ -266,8 +268,8 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
     done = _Round(world=world, view=view, incarnation=view.incarnation)
     for name, placement in view.placements.items():
         if migrate.is_on_its_way(view, world, name, placement):
-            _on_its_way(done, name, placement, memory.get(name, GuestMemory()))
-        elif placement.owner == world.me.node:
+            done.memory[name] = memory.get(name, GuestMemory())  # `travel` looks after it
+        elif owns(world, placement):
             _one(done, name, placement, memory.get(name, GuestMemory()))
     for other, facts in sorted(view.domains.items()):
         if facts.domain is not None and not _is_mine(view, world, other):
@@ -280,19 +282,14 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
     )
 
 
+def owns(world: World, placement: PlacementRecord) -> bool:
+    """May this node start it? Nobody else may."""
+    return placement.owner == world.me.node
+
+
 def _is_mine(view: View, world: World, name: str) -> bool:
     placement = view.placements.get(VmName(name))
     return placement is not None and world.me.node in (placement.owner, placement.incoming)
-
-
-def _on_its_way(
-    done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMemory
-) -> None:
-    moved = migrate.tick(done.world, done.view, name, placement, memory.move)
-    done.memory[name] = GuestMemory(up_since_s=memory.up_since_s, move=moved.memory)
-    done.has_acted = done.has_acted or moved.has_acted
-    done.faults += [moved.fault] if moved.fault else []
-    done.due += [moved.due_at_s] if moved.due_at_s is not None else []
 
 
 def _one(done: _Round, name: VmName, placement: PlacementRecord, memory: GuestMemory) -> None:
@@ -336,10 +333,10 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
             done.faults.append(act.fault)
             return memory
         case Note():
-            if act.state is GuestPhase.STOPPED:
-                note(world, guest, act.state, act.why, restarts=0, tried=(), rests=False)
+            if act.event is GuestEvent.DOWN:
+                note(world, guest, act.event, act.why, restarts=0, tried=(), rests=False)
                 return GuestMemory()
-            note(world, guest, act.state, act.why, ready=at_start(_policy(guest).ready))
+            note(world, guest, act.event, act.why, ready=at_start(_policy(guest).ready))
             return replace(memory, stop_asked_at_s=None, up_since_s=guest.now_s)
         case Crashed():
             return _crashed(done, guest)
@@ -349,7 +346,7 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
             return _follow(done, guest)
         case AskDown():
             if guest.placement.state is not GuestPhase.STOPPING:
-                note(world, guest, GuestPhase.STOPPING, "")
+                note(world, guest, GuestEvent.ASKED_DOWN, "")
             world.hypervisor.shutdown(guest.domain)
             if memory.stop_asked_at_s is not None:
                 return replace(memory, asked_again_at_s=guest.now_s)
@@ -367,7 +364,7 @@ def _perform(  # noqa: C901, PLR0911, PLR0912  one case an act
 def note(
     world: World,
     guest: Guest,
-    state: GuestPhase,
+    event: GuestEvent | None,
     why: str,
     *,
     ready: Ready | None = None,
@@ -375,8 +372,10 @@ def note(
     tried: tuple[NodeName, ...] | None = None,
     rests: bool | None = None,
 ) -> None:
-    """Write the placement's state; what is None of the last three stays. A no-op where it says so."""
+    """Write what happened into the placement; None of the last three, or no event: it stays. A no-op
+    where it says so."""
     before = guest.placement
+    state = before.state if event is None else guest_states.after(before.state, event)
     after = replace(
         before,
         state=state,
@@ -421,8 +420,8 @@ def _crashed(done: _Round, guest: Guest) -> GuestMemory:
 
 
 def _follows(done: _Round, guest: Guest, then: Next) -> None:
-    note(done.world, guest, then.state, then.why, restarts=then.restarts, rests=then.rests)
-    if then.state is GuestPhase.FAILED and guest.placement.state is not GuestPhase.FAILED:
+    note(done.world, guest, then.event, then.why, restarts=then.restarts, rests=then.rests)
+    if then.event is GuestEvent.GIVEN_UP and guest.placement.state is not GuestPhase.FAILED:
         done.world.journal.event("guest_failed", vm=guest.name, why=then.why)
     if not then.rests:
         done.due.append(guest.now_s + then.wait_s)
@@ -444,7 +443,7 @@ def _in_turn(done: _Round, guest: Guest) -> GuestMemory:
         return replace(_begin(done, guest), held_since_s=since_s, beats=memory.beats)
     before = guest.placement
     done.has_acted = (before.state, before.why) != (GuestPhase.WAITING, held.why)
-    note(done.world, guest, GuestPhase.WAITING, held.why)
+    note(done.world, guest, GuestEvent.HINDERED, held.why)
     done.due.append(min(now_s + turns.BEAT_S, since_s + held.patience_s))
     return memory
 
@@ -453,15 +452,14 @@ def _begin(done: _Round, guest: Guest) -> GuestMemory:
     world, view, before = done.world, done.view, guest.placement
     domain = _domain(view, guest, before.starts + 1)
     if isinstance(domain, str):
-        state = GuestPhase.WAITING
-        done.has_acted = (before.state, before.why) != (state, domain)
-        note(world, guest, state, domain)
+        done.has_acted = (before.state, before.why) != (GuestPhase.WAITING, domain)
+        note(world, guest, GuestEvent.HINDERED, domain)
         done.due.append(view.now_s + RETRY_FIRST_S)
         return guest.memory
     start = Start(starts=before.starts + 1, incarnation=guest.incarnation.id)
     after = replace(
         before,
-        state=GuestPhase.STARTING,
+        state=guest_states.after(before.state, GuestEvent.BEGUN),
         starts=start.starts,
         incarnation=start.incarnation,
         why="",
@@ -475,9 +473,7 @@ def _begin(done: _Round, guest: Guest) -> GuestMemory:
             put(paths.placement(guest.name), after, before.version),
         )
     )
-    world.journal.event(
-        "vm_state", vm=guest.name, before=before.state, state=GuestPhase.STARTING, why=""
-    )
+    world.journal.event("vm_state", vm=guest.name, before=before.state, state=after.state, why="")
     others = _disks_of_others(view, guest.name)
     own = guest.incarnation.storage_addresses
 
@@ -534,7 +530,7 @@ def _follow(done: _Round, guest: Guest) -> GuestMemory:
         return replace(guest.memory, start=None)
     world.hypervisor.resume(guest.name)
     world.journal.event("guest_started", vm=guest.name, start=start.starts)
-    note(world, guest, GuestPhase.RUNNING, "", ready=at_start(_policy(guest).ready))
+    note(world, guest, GuestEvent.STARTED, "", ready=at_start(_policy(guest).ready))
     return GuestMemory(up_since_s=guest.now_s)
 
 
@@ -549,7 +545,7 @@ def _may_resume(done: _Round, guest: Guest, start: Start) -> bool:
         and now.id == start.incarnation
         and not now.is_over
         and placement is not None
-        and placement.owner == me
+        and owns(done.world, placement)
         and placement.starts == start.starts
         and guest.record is not None
         and is_wanted(guest.record)
@@ -574,8 +570,9 @@ def _start_failed(done: _Round, guest: Guest, error: Exception) -> GuestMemory:
 def _refused(done: _Round, guest: Guest, why: str) -> GuestMemory:
     """Another place would be refused as well: this counts for nothing but people's eyes."""
     refusals = guest.memory.refusals + 1
-    state = GuestPhase.FAILED if refusals >= REFUSALS_MAX else GuestPhase.WAITING
-    note(done.world, guest, state, f"start {refusals} refused: {why}")
+    has_failed = refusals >= REFUSALS_MAX
+    event = GuestEvent.GIVEN_UP if has_failed else GuestEvent.NOT_STARTED
+    note(done.world, guest, event, f"start {refusals} refused: {why}")
     wait_s = backoff_s(refusals)
     done.due.append(guest.now_s + wait_s)
     return GuestMemory(
@@ -591,7 +588,7 @@ def _keep(done: _Round, guest: Guest) -> GuestMemory:
     up_since_s = guest.now_s if memory.up_since_s is None else memory.up_since_s
     memory = replace(memory, up_since_s=up_since_s)
     if (before.restarts or before.tried) and guest.now_s - up_since_s >= GOOD_RUN_S:
-        note(done.world, guest, before.state, before.why, ready=before.ready, restarts=0, tried=())
+        note(done.world, guest, None, before.why, ready=before.ready, restarts=0, tried=())
         done.has_acted = True
         return memory
     return _changed(done, guest, _asked(done, guest, memory, up_s=guest.now_s - up_since_s))
@@ -614,7 +611,7 @@ def _asked(done: _Round, guest: Guest, memory: GuestMemory, *, up_s: float) -> G
         done.due.append(asked.due_at_s)
     if asked.verdict is not None:
         found = asked.verdict
-        note(done.world, guest, GuestPhase.RUNNING, found.why, ready=found.ready)
+        note(done.world, guest, None, found.why, ready=found.ready)
         done.has_acted = True
     return replace(memory, ask_at_s=asked.next_at_s)
 

@@ -28,8 +28,9 @@ from pvc_gitops.ha.migration import (
     Send,
     Transfer,
 )
-from pvc_gitops.model import paths
+from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.document import Kind
+from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ha import Proof
 from pvc_gitops.model.ids import VmName, address
 from pvc_gitops.model.plan import MoveMethod
@@ -192,11 +193,11 @@ def _hand_over(guest: Traveller, there: IncarnationRecord, *, is_whole: bool) ->
     before, to = guest.placement, guest.placement.incoming
     assert to is not None
     if is_whole:
-        state, why = GuestPhase.MIGRATING, ""
+        event, why = GuestEvent.ARRIVED, ""
     elif _is_wanted(guest.record):
-        state, why = GuestPhase.WAITING, f"moved from {before.owner}"
+        event, why = GuestEvent.CAME, f"moved from {before.owner}"
     else:
-        state, why = GuestPhase.STOPPED, ""
+        event, why = GuestEvent.DOWN, ""
     after = replace(
         before,
         owner=to,
@@ -205,7 +206,7 @@ def _hand_over(guest: Traveller, there: IncarnationRecord, *, is_whole: bool) ->
         order="",
         moved_for=before.order,
         incarnation=there.id if is_whole else None,
-        state=state,
+        state=guest_states.after(before.state, event),
         why=why,
         since_s=guest.world.clock.now_s(),
     )
@@ -221,7 +222,7 @@ def _call_off(guest: Traveller, why: str) -> None:
         incoming=None,
         method="",
         order="",
-        state=before.state if is_here else GuestPhase.WAITING,
+        state=before.state if is_here else guest_states.after(before.state, GuestEvent.CAME),
         why=f"not moved to {before.incoming}: {why}",
         since_s=guest.world.clock.now_s(),
     )
@@ -282,12 +283,12 @@ def _arrive(guest: Traveller) -> Moved:
             if not _may_go_on(guest):
                 return Moved(memory=guest.memory, has_acted=True)
             world.hypervisor.resume(guest.memory.domain)
-            _settle(guest, GuestPhase.RUNNING, "")
+            _settle(guest, GuestEvent.STARTED, "")
             world.journal.event("guest_migrated", vm=guest.name, node=world.me.node)
         case Runs():
-            _settle(guest, GuestPhase.RUNNING, "")
+            _settle(guest, GuestEvent.STARTED, "")
         case Lost():
-            _settle(guest, GuestPhase.WAITING, act.why)
+            _settle(guest, GuestEvent.CAME, act.why)
         case End():
             return _end(guest, act)
         case other:
@@ -316,7 +317,8 @@ def _may_go_on(guest: Traveller) -> bool:
     )
 
 
-def _settle(guest: Traveller, state: GuestPhase, why: str) -> None:
+def _settle(guest: Traveller, event: GuestEvent, why: str) -> None:
+    state = guest_states.after(guest.placement.state, event)
     after = replace(guest.placement, state=state, why=why, since_s=guest.world.clock.now_s())
     _commit(guest, after)
     guest.world.journal.event(

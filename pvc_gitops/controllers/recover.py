@@ -10,8 +10,9 @@ from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import put
 from pvc_gitops.ha.order import PATIENCE_S, tiers
 from pvc_gitops.ha.recovery import Coming, GivenUp, Lost, Recovery, recover
-from pvc_gitops.model import paths
+from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.document import Kind
+from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ha import Proof
 from pvc_gitops.model.ids import Address, GroupName, NodeName, VmName, address
 from pvc_gitops.model.inventory import Hardware
@@ -213,7 +214,7 @@ def move(
         order="",
         moved_for="",
         incarnation=None,
-        state=GuestPhase.RECOVERING,
+        state=guest_states.after(before.state, GuestEvent.OWNER_DEAD),
         why=why,
         since_s=now_s,
         ready=None,
@@ -242,8 +243,14 @@ def say(world: World, lead: Leadership, name: VmName, before: PlacementRecord, w
     """Write down what a lost guest waits for."""
     if before.state is GuestPhase.RECOVERING and before.why == why:
         return
-    after = replace(before, state=GuestPhase.RECOVERING, why=why, since_s=world.clock.now_s())
+    after = replace(
+        before,
+        state=guest_states.after(before.state, GuestEvent.OWNER_DEAD),
+        why=why,
+        since_s=world.clock.now_s(),
+    )
     world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))
+    world.journal.event("guest_waits", vm=name, why=why)
 
 
 def relocate(
@@ -264,7 +271,7 @@ def relocate(
         before,
         owner=to,
         incarnation=None,
-        state=GuestPhase.WAITING,
+        state=guest_states.after(before.state, GuestEvent.CAME),
         why=why,
         since_s=now_s,
         restarts=0,
@@ -298,3 +305,4 @@ def say_nowhere(
     if before.why != text:
         after = replace(before, why=text)
         world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))
+        world.journal.event("guest_waits", vm=name, why=text)

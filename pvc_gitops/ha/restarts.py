@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.inventory import Ending
-from pvc_gitops.model.records import GuestPhase
 from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.values import dataclass
 
@@ -23,9 +23,9 @@ GOOD_RUN_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """What follows. `state` and `why` are for its placement record."""
+    """What follows. `event` and `why` are for its placement record."""
 
-    state: GuestPhase
+    event: GuestEvent
     why: str
     restarts: int  # since its last good run, with this one
     rests: bool  # nothing follows until somebody asks for it
@@ -48,17 +48,17 @@ def after_end(
     has_left = ending is Ending.POWERED_OFF and not takes_changes
     how = "it powered itself off" if has_left else "its process ended"
     if has_left and policy.stays_off:
-        return _rests(GuestPhase.STOPPED, f"{how}, and ha.on_power_off is leave")
+        return _rests(GuestEvent.RESTED, f"{how}, and ha.on_power_off is leave")
     if not policy.restart:
-        return _rests(GuestPhase.FAILED, f"{how}, and ha.restart is false")
+        return _rests(GuestEvent.GIVEN_UP, f"{how}, and ha.restart is false")
     count = 1 if ran_s >= GOOD_RUN_S else restarts + 1
     if count > policy.restarts_max:
         why = f"{how}; restarts without a good run since: {count - 1}"
-        return Next(state=GuestPhase.FAILED, why=why, restarts=count, rests=True, wait_s=0.0)
+        return Next(event=GuestEvent.GIVEN_UP, why=why, restarts=count, rests=True, wait_s=0.0)
     # The first restart is at once; a guest that keeps ending waits longer each time.
     wait_s = 0.0 if count == 1 else backoff_s(count - 1)
     why = f"{how}; start {count + 1} follows"
-    return Next(state=GuestPhase.WAITING, why=why, restarts=count, rests=False, wait_s=wait_s)
+    return Next(event=GuestEvent.ENDED, why=why, restarts=count, rests=False, wait_s=wait_s)
 
 
 def after_failed_start(policy: Ha, error: str, *, restarts: int) -> Next:
@@ -66,7 +66,7 @@ def after_failed_start(policy: Ha, error: str, *, restarts: int) -> Next:
     count = restarts + 1
     has_failed = count > policy.restarts_max
     return Next(
-        state=GuestPhase.FAILED if has_failed else GuestPhase.WAITING,
+        event=GuestEvent.GIVEN_UP if has_failed else GuestEvent.NOT_STARTED,
         why=f"start {count} failed: {error}",
         restarts=count,
         rests=False,
@@ -74,8 +74,8 @@ def after_failed_start(policy: Ha, error: str, *, restarts: int) -> Next:
     )
 
 
-def _rests(state: GuestPhase, why: str) -> Next:
-    return Next(state=state, why=why, restarts=0, rests=True, wait_s=0.0)
+def _rests(event: GuestEvent, why: str) -> Next:
+    return Next(event=event, why=why, restarts=0, rests=True, wait_s=0.0)
 
 
 def backoff_s(failures: int) -> float:
