@@ -49,6 +49,10 @@ class Shape:
             if number > self.coordinators:
                 text = text.replace("role: coordinator", "role: hypervisor")
             files[f"nodes/hv{number}.yaml"] = text.encode()
+        # No disk, so no watcher: nothing but its records and proofs keeps it from running twice.
+        lines = files["vms/app1.yaml"].decode().replace("app1", "net1").splitlines(keepends=True)
+        disks = ("  disks:", "    - {name: root")
+        files["vms/net1.yaml"] = "".join(n for n in lines if not n.startswith(disks)).encode()
         if self.is_strict:
             group = files["groups/web.yaml"]
             files["groups/web.yaml"] = group.replace(b"strict: false", b"strict: true")
@@ -242,6 +246,8 @@ class _Draw:
                     chance.choice((f"power {node} off", f"network {node} off", f"pause {node}")),
                 ),
                 (f"drain {node}", f"wait {chance.uniform(0, 10):.1f}", f"network {node} off"),
+                # Who should let go of them does not listen.
+                (f"agent {node} pause", f"drain {node}", gap, f"agent {node} resume"),
             )
         )
 
