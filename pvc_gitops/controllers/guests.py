@@ -267,7 +267,7 @@ def tick(world: World, view: View, memory: Mapping[VmName, GuestMemory]) -> Gues
         return GuestsDone(memory=memory, has_acted=False, faults=(), due_at_s=None)
     done = _Round(world=world, view=view, incarnation=view.incarnation)
     for name, placement in view.placements.items():
-        if migrate.is_on_its_way(view, world, name, placement):
+        if migrate.is_on_its_way(world.me.node, placement, view.guests.get(name)):
             done.memory[name] = memory.get(name, GuestMemory())  # `travel` looks after it
         elif owns(world, placement):
             _one(done, name, placement, memory.get(name, GuestMemory()))

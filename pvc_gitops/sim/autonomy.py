@@ -8,7 +8,7 @@ from pvc_gitops.controllers.ha import HaMemory
 from pvc_gitops.model import paths
 from pvc_gitops.model.ha import Fence, Proof
 from pvc_gitops.model.ids import NodeName
-from pvc_gitops.model.intents import Intent, IntentKind
+from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind
 from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.moves import Moves
 from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord, Phase, Wanted
@@ -96,15 +96,20 @@ def _of_node(  # noqa: PLR0911  one reason a line
         is_coming = fence.watchdog_s is not None or not memory.told.get(name)
         return f"{name} is being fenced" if is_coming else ""
     if not fence.is_blocked:
-        return f"{name} is not blocked yet"
+        # Without Ceph it is rest, of a kind: somebody has to bring that back.
+        can_block = any(cluster.reaches_storage(node.name) for node in cluster.reaching())
+        return f"{name} is not blocked yet" if can_block else ""
     if incarnation.id != fence.incarnation and not incarnation.is_revoked:
         return f"{name} is back and not released yet"
-    return ""
+    return f"{name} begins a new life" if _beats(cluster, name) else ""
 
 
 def _is_on_hold(cluster: SimCluster) -> bool:
-    found = cluster.tree.children.get(paths.INTENTS, ())
-    return any(cluster.tree.records[f"{paths.INTENTS}/{n}"].value["kind"] == "hold" for n in found)
+    """As operators want it: what HA makes of it follows."""
+    names = cluster.tree.children.get(paths.INTENTS, ())
+    intents = (cluster.get(f"{paths.INTENTS}/{name}", Intent) for name in names)
+    holding = (IntentKind.HOLD, IntentKind.MAINTENANCE)
+    return any(i is not None and i.kind in holding and i.subject == CLUSTER for i in intents)
 
 
 def _beats(cluster: SimCluster, name: NodeName) -> bool:
@@ -122,7 +127,9 @@ def _must_run_elsewhere(cluster: SimCluster, vm: str) -> bool:
     record = cluster.get(f"{paths.GUESTS}/{vm}", Applied)
     if record is None or record.phase is not Phase.PRESENT:
         return False
-    ha = record.spec["ha"]
+    ha, placement = record.spec["ha"], cluster.placements().get(vm)
+    if placement is not None and placement.rests and placement.state is GuestPhase.STOPPED:
+        return False
     return record.wanted is Wanted.RUNNING and bool(ha["restart"] and ha["relocate"])
 
 

@@ -35,9 +35,9 @@ KINDS = frozenset(
 )
 
 
-def overlay(folder):
+def overlay(folder, base=BASE):
     """The base with the files of a folder; an empty file takes one away."""
-    files = dict(BASE)
+    files = dict(base)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             files[str(path.relative_to(folder))] = path.read_bytes()

@@ -20,7 +20,7 @@ NAMES = sorted(path.name for path in CASES.iterdir())
 OF_AUTONOMY = frozenset(
     {"node_revoked", "fence_requested", "fence_trouble", "fence_waits", "death_proven"}
     | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state", "vm_ready", "vm"}
-    | {"guest_failed", "guest_goes_ahead", "alarm"}
+    | {"guest_failed", "guest_goes_ahead", "guest_waits", "alarm"}
     | {"hold", "hold_observed"}
 )
 REPOSITORY = "repository"
@@ -30,7 +30,7 @@ BOOTED = "settled"  # the story begins after the first of them
 def played(name):
     files = overlay(CASES / name / REPOSITORY)
     one = Player(
-        SimCluster(files), read_folder=lambda folder: {**files, **overlay(CASES / name / folder)}
+        SimCluster(files), read_folder=lambda folder: overlay(CASES / name / folder, files)
     )
     one.play((CASES / name / "script.txt").read_text(), name=f"{name}/script.txt")
     return one

@@ -111,7 +111,7 @@ UNDER_WAY = g.GuestMemory(start=g.Start(starts=1, incarnation="boot.0"))
         (
             "waits before the next try",
             g.Rest,
-            {"placement": WAITING, "memory": g.GuestMemory(retry_at_s=102.0)},
+            {"placement": replace(WAITING, restarts=1), "memory": g.GuestMemory(retry_at_s=102.0)},
         ),
         (
             "a start is under way",
