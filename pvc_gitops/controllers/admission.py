@@ -17,7 +17,7 @@ from pvc_gitops.controllers.source import spec_of
 from pvc_gitops.errors import RepoError, SpecError, WorldError
 from pvc_gitops.formation.admission import gives_objects, gives_secrets, signs
 from pvc_gitops.formation.peer_words import KNOWN_MAX, Answer, Asker, Question, Refusal, Verb
-from pvc_gitops.formation.record import FoundingRecord
+from pvc_gitops.formation.record import FoundingRecord, Told
 from pvc_gitops.formation.secrets import NodeSecrets
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
@@ -100,7 +100,7 @@ def _by_verb(
         return _certificate(here, question.fields["request"]), None
     assert asker is not None  # strangers were sent away
     if question.verb is Verb.RECORD:
-        return Answer(value=encode(here.record)), None
+        return Answer(value=encode(Told(record=here.record, is_founded=True))), None
     if question.verb is Verb.SECRETS:
         return _secrets(here, asker, question.fields["node"]), None
     return _objects(here, asker, question.fields["known"])

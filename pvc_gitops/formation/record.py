@@ -33,6 +33,14 @@ class FoundingRecord:
     members: tuple[RecordedMember, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a coordinator answers: its record, and whether what stands in it was founded."""
+
+    record: FoundingRecord
+    is_founded: bool
+
+
 def record_of(layout: Layout, commit: CommitId) -> FoundingRecord:
     """What a node with this layout is about to found."""
     members = tuple(

@@ -10,12 +10,13 @@ from pvc_gitops.adapters.formation import files, peers, store
 from pvc_gitops.adapters.formation.context import FirstStart, Founding
 from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.errors import StoreUnavailable, UsageError
-from pvc_gitops.formation.record import FoundingRecord, agreement
+from pvc_gitops.formation.record import FoundingRecord, Told, agreement
 from pvc_gitops.model.codec import canonical, decode
 from pvc_gitops.model.ids import NodeName
 
 RECORD: Final = "/var/lib/pvc/formation/record.json"
 AGREED: Final = "agreed"
+RETURNING: Final = "returning"  # it was a member, and its disk was lost
 STAGE: Final = "agreement"
 
 
@@ -37,6 +38,8 @@ def agree(founding: Founding) -> None:
         return
     founding.journal.begin(STAGE)
     founding.wait(STAGE, lambda: _missing(founding))
+    if _is_founded(founding):
+        founding.wait(STAGE, lambda: _missing_history(founding))
     founding.progress.mark(AGREED)
     members = len(founding.record.members)
     founding.journal.end(STAGE, f"{members} of {members} coordinators found the same")
@@ -44,7 +47,8 @@ def agree(founding: Founding) -> None:
 
 def _missing(founding: Founding) -> str | None:
     mine, me = founding.record, founding.layout.me.name
-    found = agreement(mine, me, _answers(founding))
+    records = {n: None if t is None else t.record for n, t in _answers(founding).items()}
+    found = agreement(mine, me, records)
     if found.different:
         # Waited for and not given up: it may be installed anew while we stand ready.
         names = ", ".join(found.different)
@@ -54,7 +58,27 @@ def _missing(founding: Founding) -> str | None:
     return f"{', '.join(found.absent)} ({len(found.same)} of {len(mine.members)} here)"
 
 
-def _answers(founding: Founding) -> Mapping[NodeName, FoundingRecord | None]:
+def _is_founded(founding: Founding) -> bool:
+    """Have others gone on without this node, lately or long ago?"""
+    if any(told is not None and told.is_founded for told in _answers(founding).values()):
+        return True
+    return any(store.mode_of(member.address) for member in founding.record.members)
+
+
+def _missing_history(founding: Founding) -> str | None:
+    """Others have founded already. Only their store tells a coordinator that was down meanwhile from one
+    that took part, voted, and has lost its disk: what it voted for must not be forgotten."""
+    try:
+        has_lived = founding_store(founding).has_lived(founding.layout.me.name)
+    except StoreUnavailable as err:
+        return f"the store of the running cluster ({err.reason})"
+    if has_lived:
+        founding.progress.mark(RETURNING)
+        founding.journal.say("this node was a member before: it comes back without a vote at first")
+    return None
+
+
+def _answers(founding: Founding) -> Mapping[NodeName, Told | None]:
     others = {
         member.name: member.address
         for member in founding.record.members

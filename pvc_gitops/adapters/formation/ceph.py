@@ -4,7 +4,7 @@ Python of 0.5 s for each."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,6 +47,16 @@ class Monitors:
         """Clones of unprotected snapshots need mimic; without it they refuse (DESIGN section 10)."""
         self._ask("osd set-require-min-compat-client", version="mimic")
 
+    def remove(self, name: str) -> None:
+        """Take a monitor out of the map. No error if it is not in it."""
+        known = {each["name"] for each in self._ask("mon dump")["mons"]}
+        if name in known:
+            self._ask("mon rm", name=name)
+
+    def map(self) -> bytes:
+        """The monitors as they are now, as `ceph-mon --mkfs` reads it."""
+        return self._answer("mon getmap", "", {})
+
     def manager_key(self, name: str) -> str:
         """The key of a manager, made if it is new."""
         caps = ["mon", "allow profile mgr", "osd", "allow *", "mds", "allow *"]
@@ -65,7 +75,11 @@ class Monitors:
         return int(answer["osdid"])
 
     def _ask(self, prefix: str, stdin: str = "", **arguments: Any) -> Any:  # noqa: ANN401  JSON
-        command = json.dumps({"prefix": prefix, "format": "json", **arguments})
+        output = self._answer(prefix, stdin, {"format": "json", **arguments})
+        return json.loads(output) if output.strip() else None
+
+    def _answer(self, prefix: str, stdin: str, arguments: Mapping[str, Any]) -> bytes:
+        command = json.dumps({"prefix": prefix, **arguments})
         try:
             status, output, words = self._cluster.mon_command(
                 command, stdin.encode(), timeout=LIMIT_S
@@ -74,7 +88,7 @@ class Monitors:
             raise PoolError(prefix, "monitors", str(err), retryable=True) from err
         if status != 0:
             raise PoolError(prefix, "monitors", words or f"error {status}", retryable=True)
-        return json.loads(output) if output.strip() else None
+        return bytes(output)
 
 
 @contextmanager

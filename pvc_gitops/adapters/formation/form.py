@@ -29,6 +29,7 @@ from pvc_gitops.adapters.formation.finish import finish, run_lines
 from pvc_gitops.adapters.formation.peer_server import PeerServer, Reply
 from pvc_gitops.formation.identity import MachineFacts
 from pvc_gitops.formation.peer_words import Answer, Asker, Question, Refusal, Verb
+from pvc_gitops.formation.record import Told
 from pvc_gitops.model.codec import encode
 
 LINES: Final[Sequence[Callable[[Founding], None]]] = (
@@ -68,4 +69,5 @@ def _desk(founding: Founding, asker: Asker | None, question: Question) -> Reply:
     if asker is None or question.verb is not Verb.RECORD:
         me = founding.layout.me.name
         return Reply(answer=Refusal(reason=f"{me} is still founding the cluster", hint=""))
-    return Reply(answer=Answer(value=encode(founding.record)))
+    told = Told(record=founding.record, is_founded=False)
+    return Reply(answer=Answer(value=encode(told)))

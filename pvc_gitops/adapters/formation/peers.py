@@ -23,7 +23,7 @@ from pvc_gitops.formation.peer_words import (
     Verb,
     read_answer,
 )
-from pvc_gitops.formation.record import FoundingRecord
+from pvc_gitops.formation.record import Told
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.values import dataclass
@@ -105,8 +105,8 @@ def ask(
 
 def ask_all(
     members: Mapping[NodeName, str], credentials: Credentials, *, port: int = PORT
-) -> dict[NodeName, FoundingRecord | None]:
-    """Each member's record, by address; None for one that does not answer as a member of this cluster."""
+) -> dict[NodeName, Told | None]:
+    """Each member's answer, by address; None for one that does not answer as a member of this cluster."""
     if not members:
         return {}
     with ThreadPoolExecutor(len(members)) as pool:
@@ -115,10 +115,10 @@ def ask_all(
         return dict(zip(members, answers, strict=True))
 
 
-def _record(peer: Peer, credentials: Credentials) -> FoundingRecord | None:
+def _record(peer: Peer, credentials: Credentials) -> Told | None:
     try:
         answer = ask(peer, Question(verb=Verb.RECORD, fields={}), credentials, limit_s=RECORD_S)
-        return None if isinstance(answer, Refusal) else decode(FoundingRecord, answer.value)
+        return None if isinstance(answer, Refusal) else decode(Told, answer.value)
     except (WorldError, ValueError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, osd, systemd
+from pvc_gitops.adapters.formation.agree import RETURNING
 from pvc_gitops.adapters.formation.context import FirstStart, Founding, Joining
 from pvc_gitops.errors import PoolError
 from pvc_gitops.formation.render import ceph as render
@@ -76,21 +77,20 @@ def _make_monitor(founding: Founding) -> None:
     if founding.progress.has(MADE):
         return
     name, secrets = founding.layout.me.name, founding.secrets
+    returns = founding.progress.has(RETURNING)
+    if returns:
+        founding.wait("monitors", lambda: _missing_removal(name))
     # What an interrupted attempt left is no monitor yet: it is started only after the mark.
     folder = f"/var/lib/ceph/mon/ceph-{name}"
     files.make_empty_folder(folder, mode=0o750, owner=OWNER)
     files.make_empty_folder(WORK, mode=0o750, owner=OWNER)
     keyring, monmap = f"{WORK}/monitor.keyring", f"{WORK}/monmap"
     files.write(keyring, render.monitor_keyring(secrets), mode=0o600, owner=OWNER)
-    add = [
-        word
-        for member in founding.layout.members
-        for word in ("--addv", member.name, render.monitor_addresses(member))
-    ]
-    commands.run(
-        "monmaptool", "--create", "--clobber", "--fsid", secrets.ceph_fsid, "--enable-all-features",
-        "--set-min-mon-release", "reef", *add, monmap,
-    )  # fmt: skip
+    if returns:
+        with ceph.monitors() as monitors:
+            files.write(monmap, monitors.map(), owner=OWNER)
+    else:
+        _first_map(founding, monmap)
     files.give_all(WORK, OWNER)
     commands.run(
         "ceph-mon", "--mkfs", "-i", name, "--monmap", monmap, "--keyring", keyring,
@@ -98,6 +98,29 @@ def _make_monitor(founding: Founding) -> None:
     )  # fmt: skip
     files.make_empty_folder(WORK, mode=0o750, owner=OWNER)
     founding.progress.mark(MADE)
+
+
+def _missing_removal(name: str) -> str | None:
+    """A monitor with an empty disk would vote like one that remembers. So the lost one leaves the map
+    first, which takes a quorum of the others, and they let the new one in when it has caught up."""
+    try:
+        with ceph.monitors() as monitors:
+            monitors.remove(name)
+    except PoolError as err:
+        return f"ceph to let the lost monitor go ({err.reason})"
+    return None
+
+
+def _first_map(founding: Founding, monmap: str) -> None:
+    add = [
+        word
+        for member in founding.layout.members
+        for word in ("--addv", member.name, render.monitor_addresses(member))
+    ]
+    commands.run(
+        "monmaptool", "--create", "--clobber", "--fsid", founding.secrets.ceph_fsid,
+        "--enable-all-features", "--set-min-mon-release", "reef", *add, monmap,
+    )  # fmt: skip
 
 
 def _make_manager(founding: Founding, monitors: ceph.Monitors) -> None:

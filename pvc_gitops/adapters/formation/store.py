@@ -20,6 +20,7 @@ from pvc_gitops.errors import StoreUnavailable
 from pvc_gitops.formation.render.zookeeper import CLIENT_PORT, SUPER_USER, USER
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.records import Formation
 
 SESSION_S: Final = 6.0
@@ -61,6 +62,12 @@ class FoundingStore:
             raw = json.loads(data)
             raw.pop("nonce", None)
             return decode(Formation, raw)
+
+    def has_lived(self, node: NodeName) -> bool:
+        """Has the node's guard ever begun a life here? Raises StoreUnavailable."""
+        with self._session(USER, self._password) as client:
+            found = client.exists_async(paths.incarnation(node)).get(timeout=CALL_S)
+        return found is not None
 
     def servers(self) -> Mapping[int, str]:
         """The running ensemble: id -> address, as ZooKeeper itself records it."""

@@ -1,7 +1,9 @@
 """ZooKeeper's line: prepared once, started, in quorum, first records written.
 
 `initialize` lets a server with an empty disk vote, once. It is written before the mark and the server is
-started after it, so no interruption makes a second one: a disk that is lost later never votes again.
+started after it, so no interruption makes a second one. A disk that is lost later does not vote: without
+that file a server with an empty disk takes part only when a quorum of the others has filled it (tried).
+So a coordinator that comes back with a new disk gets none.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from pvc_gitops.adapters.formation import files, store, systemd
-from pvc_gitops.adapters.formation.agree import founding_store
+from pvc_gitops.adapters.formation.agree import RETURNING, founding_store
 from pvc_gitops.adapters.formation.context import Founding
 from pvc_gitops.errors import StoreUnavailable
 from pvc_gitops.formation.first_records import first_records
@@ -49,7 +51,8 @@ def _prepare(founding: Founding) -> None:
     files.write(f"{render.CONF}/zoo.cfg", render.ZOO_CFG, owner=OWNER)
     files.write(f"{render.CONF}/zoo.cfg.dynamic", members, owner=OWNER)
     files.write(f"{render.DATA}/myid", f"{mine.id}\n", owner=OWNER)
-    files.write(f"{render.DATA}/initialize", "", owner=OWNER)
+    if not founding.progress.has(RETURNING):
+        files.write(f"{render.DATA}/initialize", "", owner=OWNER)
     founding.progress.mark(PREPARED)
 
 

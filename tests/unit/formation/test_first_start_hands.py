@@ -20,6 +20,7 @@ from pvc_gitops.cli.founding import write_founding
 from pvc_gitops.errors import UsageError, WorldError
 from pvc_gitops.formation.disks import device, osd_number
 from pvc_gitops.formation.peer_words import Answer
+from pvc_gitops.formation.record import Told
 from pvc_gitops.formation.render.frr import established
 from pvc_gitops.formation.secrets import SECRET_FILE, FoundingSecrets
 from pvc_gitops.model.codec import encode
@@ -86,12 +87,15 @@ class Node:
         files.write(self.credentials.key, key)
 
 
+TOLD = Told(record=record(), is_founded=True)
+
+
 def serving(credentials, *, port=0):
     """A node that tells its founding record."""
     return PeerServer(
         "127.0.0.1",
         credentials,
-        lambda _asker, _question: Reply(answer=Answer(value=encode(record()))),
+        lambda _asker, _question: Reply(answer=Answer(value=encode(TOLD))),
         port=port,
     )
 
@@ -104,10 +108,10 @@ def authority():
 def test_a_member_answers_a_member(tmp_path, authority):
     hv1, hv2 = Node(tmp_path, "hv1", authority), Node(tmp_path, "hv2", authority)
     with serving(hv1.credentials) as server:
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: TOLD}
     # And again: a restarted formation binds at once.
     with serving(hv1.credentials, port=server.port):
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: TOLD}
 
 
 def test_a_silent_member_is_none(tmp_path, authority):
@@ -131,7 +135,7 @@ def test_a_stranger_s_certificate_gets_nothing_and_the_server_goes_on(tmp_path, 
     believing = dataclasses.replace(stranger.credentials, authority=hv1.credentials.authority)
     with serving(hv1.credentials) as server:
         assert ask_all({HV1: "127.0.0.1"}, believing, port=server.port) == {HV1: None}
-        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: record()}
+        assert ask_all({HV1: "127.0.0.1"}, hv2.credentials, port=server.port) == {HV1: TOLD}
 
 
 def test_old_tls_is_refused(tmp_path, authority):
