@@ -34,6 +34,8 @@ ORDER = (
     "adapters",
     "breakage",
     "failover",
+    "watchdog",
+    "frozen",
     "fence_check",
     "silence",
     "cold_start",
