@@ -144,7 +144,10 @@ def start(
 @click.argument("node", required=False)
 @click.option("--to", "to", metavar="NODE", help="The same as NODE.")
 @click.option(
-    "--restart", "is_restart", is_flag=True, help="Stop it and start it there, whatever it declares."
+    "--restart",
+    "is_restart",
+    is_flag=True,
+    help="Stop it and start it there, whatever it declares.",
 )
 @_wait_option
 @reason_option
@@ -166,6 +169,7 @@ def migrate(
     It stays there: where a guest runs is the cluster's, and git says only what it may or would rather.
     """
     from pvc_gitops.cli.live import cluster
+    from pvc_gitops.model.ids import VmName
     from pvc_gitops.model.intents import IntentKind
     from pvc_gitops.model.records import GuestPhase
 
@@ -179,8 +183,9 @@ def migrate(
         if is_quick:
             return
 
-        def has_moved(now: PlacementRecord) -> bool:
+        def has_moved(_: PlacementRecord) -> bool:
             state = client.status()
+            now = state.guests[VmName(name)]
             if made.id in state.moves.refused:
                 raise UsageError(
                     f"vm/{name} cannot be moved now: {state.moves.refused[made.id]}",

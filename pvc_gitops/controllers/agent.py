@@ -20,6 +20,7 @@ from pvc_gitops.controllers import (
     source,
     steps,
     storage,
+    travel,
     view,
 )
 from pvc_gitops.controllers.archive import ArchiveMemory
@@ -88,6 +89,8 @@ def tick(world: World, memory: AgentMemory) -> AgentMemory:
     try:
         if not world.store.is_connected():
             return _without_store(world, memory, "not connected")
+        if memory.is_woken:
+            memory = replace(memory, guests=travel.at_once(world, memory.guests))
         memory = _observe(world, memory, now_s)
         if not (memory.is_woken or memory.is_poked) and now_s < memory.full_at_s:
             return _due(memory)
@@ -144,6 +147,12 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
     seen = view.take(world)
     if seen is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S, is_woken=False)
+    # Nobody answers for a guest that has come until its network knows where it is: before what can wait.
+    travelled = travel.tick(world, seen, memory.guests)
+    memory = replace(memory, guests=travelled.memory)
+    if travelled.has_acted:
+        seen = view.take(world) or seen
+        memory = replace(memory, networks=networks.tick(world, seen, memory.networks).memory)
     memory = replace(memory, report=report.tick(world, seen, memory.report, memory.faults))
     asked = version_of(world.store.read(paths.ASKED))
     is_poked = memory.is_poked or asked != memory.asked
@@ -168,15 +177,23 @@ def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
         archive=archive.tick(world, memory.archive, now_s),
         passwords=passwords.tick(world, seen, memory.passwords),
     )
-    faults = (*netted.faults, *guested.faults, *stepped.faults, *operators.tick(world))
+    faults = (
+        *netted.faults,
+        *travelled.faults,
+        *guested.faults,
+        *stepped.faults,
+        *operators.tick(world),
+    )
     faults = (
         *faults,
         *memory.passwords.faults,
         *(f for f in (memory.storage.fault, memory.archive.fault) if f),
     )
-    has_acted = stepped.has_acted or netted.has_acted or guested.has_acted
+    has_acted = travelled.has_acted or stepped.has_acted or netted.has_acted or guested.has_acted
     dues = [now_s + REPORT_EVERY_S, memory.source.due_at_s]
-    dues += [due for due in (stepped.due_at_s, guested.due_at_s) if due is not None]
+    dues += [
+        due for due in (stepped.due_at_s, travelled.due_at_s, guested.due_at_s) if due is not None
+    ]
     is_restless = has_acted or faults != memory.faults
     return replace(
         memory,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from pvc_gitops.controllers.records import check_incarnation, put, read
-from pvc_gitops.controllers.view import View
 from pvc_gitops.errors import HypervisorError, StoreConflict
 from pvc_gitops.ha import migration
 from pvc_gitops.ha.migration import (
@@ -32,7 +31,7 @@ from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ha import Proof
-from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.ids import NodeName, VmName, address
 from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import (
     Applied,
@@ -75,46 +74,36 @@ class Traveller:
     """One guest on its way, as one tick of one of its two nodes sees it."""
 
     world: World
-    view: View
+    now_s: float
     name: VmName
     placement: PlacementRecord
+    record: Applied | None
     facts: DomainFacts | None
     incarnation: IncarnationRecord
     memory: MoveMemory
 
-    @property
-    def record(self) -> Applied | None:
-        return self.view.guests.get(self.name)
 
-
-def is_on_its_way(view: View, world: World, name: VmName, placement: PlacementRecord) -> bool:
+def is_on_its_way(me: NodeName, placement: PlacementRecord, record: Applied | None) -> bool:
     """Is it for this file, and not for the everyday of a guest that stays?"""
-    me = world.me.node
     if placement.incoming is not None:
         return me in (placement.owner, placement.incoming)
     has_arrived = placement.owner == me and placement.state is GuestPhase.MIGRATING
-    return has_arrived and _is_wanted(view.guests.get(name))
+    return has_arrived and _is_wanted(record)
 
 
-def tick(
-    world: World, view: View, name: VmName, placement: PlacementRecord, memory: MoveMemory | None
-) -> Moved:
-    """The next act of this node. Raises StoreError."""
-    assert view.domains is not None
-    assert view.incarnation is not None
-    facts = view.domains.get(name)
+def remembered(
+    placement: PlacementRecord, facts: DomainFacts | None, name: VmName, memory: MoveMemory | None
+) -> MoveMemory:
+    """What is known of this move; of another one nothing."""
     order = (placement.incoming or placement.owner, placement.since_s)
-    if memory is None or memory.order != order:
-        memory = MoveMemory(order=order, domain=name if facts is None else facts.name)
-    guest = Traveller(
-        world=world,
-        view=view,
-        name=name,
-        placement=placement,
-        facts=facts,
-        incarnation=view.incarnation,
-        memory=memory,
-    )
+    if memory is not None and memory.order == order:
+        return memory
+    return MoveMemory(order=order, domain=name if facts is None else facts.name)
+
+
+def tick(guest: Traveller) -> Moved:
+    """The next act of this node. Raises StoreError."""
+    world, name, placement = guest.world, guest.name, guest.placement
     act = _attend if placement.owner != world.me.node else _leave
     if placement.incoming is None:
         act = _arrive
@@ -122,12 +111,12 @@ def tick(
         return act(guest)
     except StoreConflict:
         # Somebody else wrote a record meanwhile: the next tick reads it and decides anew.
-        return Moved(memory=memory, has_acted=True)
+        return Moved(memory=guest.memory, has_acted=True)
     except HypervisorError as error:
         return Moved(
-            memory=memory,
+            memory=guest.memory,
             fault=f"guest {name}: {error.operation}: {error.reason}",
-            due_at_s=view.now_s + RETRY_S,
+            due_at_s=guest.now_s + RETRY_S,
         )
 
 
@@ -135,7 +124,7 @@ def tick(
 
 
 def _leave(guest: Traveller) -> Moved:
-    world, memory, now_s = guest.world, guest.memory, guest.view.now_s
+    world, memory, now_s = guest.world, guest.memory, guest.now_s
     to = guest.placement.incoming
     assert to is not None
     there = read(world.store, paths.incarnation(to), IncarnationRecord)
@@ -241,7 +230,7 @@ def _attend(guest: Traveller) -> Moved:
     act = migration.attend(is_source_dead=is_dead, has_domain=guest.facts is not None)
     match act:
         case Rest():
-            return Moved(memory=guest.memory, due_at_s=guest.view.now_s + migration.LOOK_S)
+            return Moved(memory=guest.memory, due_at_s=guest.now_s + migration.LOOK_S)
         case End():
             return _end(guest, act)
         case GiveUp():
@@ -270,7 +259,7 @@ def _arrive(guest: Traveller) -> Moved:
         facts = next((f for f in _ours_now(guest) if f.name == guest.memory.domain), None)
     act = migration.arrive(
         Arriving(
-            now_s=guest.view.now_s,
+            now_s=guest.now_s,
             state=None if facts is None else facts.state,
             has_all=facts is not None and facts.reason == ARRIVED,
             doubt_since_s=guest.memory.doubt_since_s,
@@ -332,7 +321,7 @@ def _settle(guest: Traveller, event: GuestEvent, why: str) -> None:
 def _rest(guest: Traveller, act: Rest) -> Moved:
     memory = guest.memory
     if act.is_in_doubt and memory.doubt_since_s is None:
-        memory = replace(memory, doubt_since_s=guest.view.now_s)
+        memory = replace(memory, doubt_since_s=guest.now_s)
     return Moved(memory=memory, due_at_s=act.until_s)
 
 

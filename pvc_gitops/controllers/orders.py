@@ -7,7 +7,7 @@ the rest (`controllers.migrate`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import field
 from typing import Final
 
@@ -91,7 +91,7 @@ def tick(
         _say(world, lead, Moves())
         return replace(memory, tries=_kept(tries, look))
     found = moves.orders(
-        _scene(look, away, tries, now_s),
+        _scene(look, away, tries, now_s, bound={each.vm for each in going if each.to is not None}),
         [
             Emptying(node=node, intent=intent.id)
             for node, intent in sorted(away.items())
@@ -189,8 +189,14 @@ def _end(world: World, lead: Leadership, intent: Intent, why: str) -> None:
 
 
 def _scene(
-    look: Look, away: Mapping[NodeName, Intent], tries: Mapping[VmName, Try], now_s: float
+    look: Look,
+    away: Mapping[NodeName, Intent],
+    tries: Mapping[VmName, Try],
+    now_s: float,
+    *,
+    bound: Container[VmName],
 ) -> moves.Scene:
+    """`bound`: guests that somebody wants on a certain node."""
     of = look.scene
     rules = {name: rule_of(group) for name, group in of.groups.items()}
     seats: dict[NodeName, list[Guest]] = {}
@@ -200,7 +206,9 @@ def _scene(
     for name, placement in sorted(of.placements.items()):
         if placement.owner not in look.online or name not in of.guests:
             continue
-        guest = _elsewhere(_asked(of, name), tries.get(name), of.takers)
+        guest = _asked(of, name)
+        if name not in bound:
+            guest = _elsewhere(guest, tries.get(name), of.takers)
         methods[name] = _method(of, guest, placement)
         if placement.incoming is None:
             seats.setdefault(placement.owner, []).append(guest)
