@@ -46,6 +46,7 @@ from pvc_gitops.sim.store import SESSION_S, Client, Tree
 from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.spec.load import load
 from pvc_gitops.world.ports import Identity, Json, Stamped, World
+from pvc_guard.lease import Via
 
 BOOT_S: Final = 60.0
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
@@ -229,10 +230,12 @@ class SimCluster:
             guests=guests,
             lease_s=self.spec.cluster.lease_s,
             can_reach=lambda: self.reaches_store(name),
+            delay_s=lambda via: self.ensemble.delay_s(name, (name,) if via is Via.SECOND else ()),
             now_s=self._wall_s,
             journal=lambda kind, **fields: self.record(kind, node=name, **fields),
             on_watchdog=lambda: self.reset(name, "its watchdog was not petted"),
             post=self.post,
+            is_hindered=lambda: self.rules.is_hindered(name),
             on_kill=lambda why, since_s: self.rules.on_kill(name, why, since_s),
         )
         self.post.guards[name] = guard

@@ -27,6 +27,7 @@ HEARTBEAT_S: Final = 1.0
 TICK_S: Final = HEARTBEAT_S + 1 / 1024
 # While guests are being killed or a life begins the real guard looks several times a second.
 BUSY_TICK_S: Final = 0.25
+LATE_LOOK_S: Final = 1.0  # how soon a stopped process reads what came, when it goes on
 WATCHDOG_S: Final = 10.0
 
 
@@ -41,10 +42,12 @@ class SimGuard:
     guests: Guests
     lease_s: float
     can_reach: Callable[[], bool]
+    delay_s: Callable[[lease.Via], float]  # until a write by that connection is acknowledged
     now_s: Callable[[], int]
     journal: Callable[..., None]
     on_watchdog: Callable[[], None]
     post: Post
+    is_hindered: Callable[[], bool]  # nothing that it may renew its lease by can be reached
     on_kill: Callable[[str, float], None]  # why, and when it was last kept from its lease
     boot_id: str = ""
     acknowledged_s: float | None = None  # by the kernel
@@ -122,7 +125,7 @@ class SimGuard:
         if not self.is_up or self.is_paused:
             return
         now_s = self._now()
-        if not self.can_reach():
+        if self.is_hindered():
             self.hindered_s = self.kernel.now_s
         is_empty = not self.guests.domains
         assert self.guard is not None
@@ -246,11 +249,23 @@ class SimGuard:
         )
         if self._commit(ops):
             self.acknowledged_s = self.kernel.now_s
-            self._take(
-                lease.Acknowledged(
-                    now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s
+            answers_in_s = self.delay_s(action.via)
+            if answers_in_s:
+                boot = self.boot_id
+                self.kernel.after(
+                    answers_in_s, lambda: self._answered(boot, action.incarnation, sent_s)
                 )
-            )
+            else:
+                self._answered(self.boot_id, action.incarnation, sent_s)
+
+    def _answered(self, boot_id: str, incarnation: str, sent_s: float) -> None:
+        """A heartbeat's acknowledgement; one that finds the process stopped waits to be read."""
+        if self.boot_id != boot_id or not self.is_up:
+            return
+        if self.is_paused:
+            self.kernel.after(LATE_LOOK_S, lambda: self._answered(boot_id, incarnation, sent_s))
+            return
+        self._take(lease.Acknowledged(now_s=self._now(), incarnation=incarnation, sent_at_s=sent_s))
 
     def _look_for_hold(self) -> None:
         if not self.can_reach():

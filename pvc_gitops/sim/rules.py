@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pvc_gitops.model import paths
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import Group
+from pvc_gitops.sim.wires import Net
 from pvc_gitops.world.ports import Op, Put
 
 if TYPE_CHECKING:
@@ -34,6 +35,19 @@ class Rules:
         """One of ours ends a node's life."""
         acknowledged_s = self.cluster.nodes[node].guard.acknowledged_s
         self.cluster.checkers.fenced(node, what, acknowledged_s, self._lease_s)
+
+    def is_hindered(self, node: NodeName) -> bool:
+        """Can its guard renew by nothing: neither by a quorum, nor by a majority that has none?"""
+        cluster = self.cluster
+        if cluster.reaches_store(node):
+            return False
+        voters = cluster.ensemble.servers
+        guards = (cluster.nodes[v].guard for v in voters if self._hears(node, v))
+        witnesses = sum(1 for guard in guards if guard.is_up and not guard.is_paused)
+        return cluster.has_quorum() or 2 * witnesses <= len(voters)
+
+    def _hears(self, node: NodeName, voter: NodeName) -> bool:
+        return self.cluster.wires.talk(node, voter, Net.CLUSTER)
 
     def on_kill(self, node: NodeName, why: str, hindered_s: float) -> None:
         """A guard ends its guests."""
