@@ -89,12 +89,14 @@ def tick(world: World, memory: AgentMemory) -> AgentMemory:
     try:
         if not world.store.is_connected():
             return _without_store(world, memory, "not connected")
+        guests_before = memory.guests
         if memory.is_woken:
             memory = replace(memory, guests=travel.at_once(world, memory.guests))
+        has_come = memory.guests is not guests_before
         memory = _observe(world, memory, now_s)
         if not (memory.is_woken or memory.is_poked) and now_s < memory.full_at_s:
             return _due(memory)
-        return _due(_with_store(world, _full(world, memory, now_s)))
+        return _due(_with_store(world, _full(world, memory, now_s, has_come=has_come)))
     except StoreConflict as error:
         world.journal.event("conflict", path=error.target)
         return _after_conflict(world, memory, now_s)
@@ -143,14 +145,17 @@ def _observe(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
     )
 
 
-def _full(world: World, memory: AgentMemory, now_s: float) -> AgentMemory:
+def _full(
+    world: World, memory: AgentMemory, now_s: float, *, has_come: bool = False
+) -> AgentMemory:
+    """`has_come`: a guest has just left, or was let go on."""
     seen = view.take(world)
     if seen is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S, is_woken=False)
     # Nobody answers for a guest that has come until its network knows where it is: before what can wait.
     travelled = travel.tick(world, seen, memory.guests)
     memory = replace(memory, guests=travelled.memory)
-    if travelled.has_acted:
+    if travelled.has_acted or has_come:
         seen = view.take(world) or seen
         memory = replace(memory, networks=networks.tick(world, seen, memory.networks).memory)
     memory = replace(memory, report=report.tick(world, seen, memory.report, memory.faults))
