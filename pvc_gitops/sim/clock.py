@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pvc_gitops.sim.kernel import Kernel
+
+SANE: Final = (0.99, 1.01)  # what proofs allow for
 
 
 @dataclass(slots=True)
@@ -13,6 +16,7 @@ class MachineClock:
 
     kernel: Kernel
     rate: float = 1.0
+    was_mad: bool = False  # did it ever run as no crystal does?
     _since_s: float = 0.0
     _read_s: float = 0.0
 
@@ -22,6 +26,7 @@ class MachineClock:
 
     def run_at(self, rate: float) -> None:
         """From now on."""
+        self.was_mad = self.was_mad or not SANE[0] <= rate <= SANE[1]
         self._read_s, self._since_s, self.rate = self.now_s(), self.kernel.now_s, rate
 
     def now_s(self) -> float:

@@ -33,6 +33,8 @@ class Rules:
 
     def on_fence(self, node: NodeName, what: str) -> None:
         """One of ours ends a node's life."""
+        if self._has_mad_clocks():
+            return
         acknowledged_s = self.cluster.nodes[node].guard.acknowledged_s
         self.cluster.checkers.fenced(node, what, acknowledged_s, self._lease_s)
 
@@ -51,7 +53,8 @@ class Rules:
 
     def on_kill(self, node: NodeName, why: str, hindered_s: float) -> None:
         """A guard ends its guests."""
-        self.cluster.checkers.killed(node, why, hindered_s, self._lease_s)
+        if not self._has_mad_clocks():
+            self.cluster.checkers.killed(node, why, hindered_s, self._lease_s)
 
     def on_start(self, guest: str, node: NodeName) -> None:
         """A guest's vCPUs begin to run."""
@@ -65,6 +68,10 @@ class Rules:
         """Was it said to be off by its BMC, and does its guard stand still too?"""
         guard = self.cluster.nodes[NodeName(node)].guard
         return node in self.cluster.bmcs.denied and (guard.is_paused or not guard.is_up)
+
+    def _has_mad_clocks(self) -> bool:
+        """Then a node may be taken for silent that is not; it still runs no guest twice."""
+        return any(node.clock.was_mad for node in self.cluster.nodes.values())
 
     @property
     def _lease_s(self) -> float:

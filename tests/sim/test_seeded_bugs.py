@@ -11,9 +11,11 @@ import pytest
 from simulated import BASE
 
 from pvc_gitops.controllers import fences, guests, orders
+from pvc_gitops.controllers.records import read_all
 from pvc_gitops.ha import fencing
+from pvc_gitops.model import paths
 from pvc_gitops.model.ha import ProofKind
-from pvc_gitops.model.records import IncarnationRecord
+from pvc_gitops.model.records import Applied, IncarnationRecord
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.schedules import told
 from pvc_gitops.sim.store import Client
@@ -58,7 +60,14 @@ def no_lease():
 
 def no_owner():
     """An agent starts guests, whoever's they are."""
-    guests.owns = lambda _world, _placement: True
+    tick = guests.tick
+
+    def tick_all(world, view, memory):
+        # An agent reads the records of its own guests only.
+        every = read_all(world.store, paths.GUESTS, Applied)
+        return tick(world, replace(view, guests=every), memory)
+
+    guests.owns, guests.tick = lambda _world, _placement: True, tick_all
 
 
 def no_watchers():
