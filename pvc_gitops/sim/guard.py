@@ -224,6 +224,7 @@ class SimGuard:
         if not self._commit(ops):
             return
         self._opened_version = self.tree.records[path].version
+        self.acknowledged_s = self.kernel.now_s  # a sign of life like a heartbeat
         self.journal("incarnation", incarnation=action.incarnation)
         opened = lease.Opened(now_s=self._now(), incarnation=action.incarnation, sent_at_s=sent_s)
         self._take(opened)

@@ -15,11 +15,12 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.ids import Address, VmName
-from pvc_gitops.model.inventory import GuestState, Inventory
+from pvc_gitops.model.inventory import GuestState, Inventory, NodeState
 from pvc_gitops.model.records import (
     Accepted,
     Applied,
     GuestPhase,
+    IncarnationRecord,
     Phase,
     Ready,
     SourceSeen,
@@ -46,6 +47,7 @@ def pending(cluster: SimCluster) -> str:
     return (
         _of_source(cluster)
         or autonomy.pending(cluster)
+        or _of_sight(cluster)
         or _of_guests(cluster)
         or _of_plan(cluster)
         or _of_claims(cluster)
@@ -73,6 +75,21 @@ def _of_source(cluster: SimCluster) -> str:
     is_held = tip is not None and 2 * heads.count(tip) > coordinators
     if tip is not None and is_held and (accepted is None or accepted.commit != tip):
         return f"{tip[:7]} is not accepted yet"
+    return ""
+
+
+def _of_sight(cluster: SimCluster) -> str:
+    """Nodes that are at work, and that the leading planner has not seen so yet."""
+    leader = cluster.leader()
+    if leader is None or leader.planner is None:
+        return ""
+    memory: PlannerMemory = leader.planner.memory
+    lease_s, now_s = cluster.spec.cluster.lease_s, leader.clock.now_s()
+    for node in cluster.reaching():
+        life = _get(cluster, paths.incarnation(node.name), IncarnationRecord)
+        is_well = node.guard.is_up and not node.guard.is_paused and life is not None
+        if is_well and memory.watch.state(node.name, life, now_s, lease_s) is NodeState.UNKNOWN:
+            return f"{node.name} has not been seen yet"
     return ""
 
 

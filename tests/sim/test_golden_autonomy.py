@@ -1,6 +1,7 @@
 """Fencing and recovery: every directory of tests/golden/autonomy is a claim.
 
-A case may have a repository of its own, laid over the base, and folders that its script commits.
+A case may have a repository of its own, laid over the base, folders that its script commits, and in
+expected.toml what it comes to, reasoned before it was played.
 PVC_BLESS=1 rewrites the journals; a missing one fails.
 """
 
@@ -10,6 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
+from autonomy_outcome import wrong
 from simulated import KINDS, journal, overlay
 
 from pvc_gitops.sim.cluster import SimCluster
@@ -46,6 +48,10 @@ def test_scenario(name):
     assert expected.is_file(), f"no expectation: look at the journal, then PVC_BLESS=1\n{text}"
     assert text == expected.read_text()
     assert one.result()["violations"] == []
+    outcome = CASES / name / "expected.toml"
+    if outcome.is_file():
+        assert wrong(outcome.read_text(), one.result()) == []
+        return
     if (CASES / name / REPOSITORY).is_dir():
         return  # where it ends stands in the journal
     running = [name for name, vm in one.result()["vms"].items() if vm["state"] == "running"]
