@@ -260,9 +260,7 @@ def _view(
     now_s: float,
 ) -> NodeView:
     incarnation = look.incarnations.get(node)
-    watch = memory.watch
-    seen = watch.seen.get(node)
-    since_s = watch.since_s if seen is None or seen.moved_at_s is None else seen.moved_at_s
+    since_s = memory.watch.still_since_s(node)
     return NodeView(
         node=node,
         now_s=now_s,

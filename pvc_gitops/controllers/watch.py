@@ -29,6 +29,7 @@ class Seen:
 
     beat: Heartbeat
     moved_at_s: float | None
+    first_at_s: float  # a node that joins while we look is not silent since we began to look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,13 @@ class NodeWatch:
                 for name, beat in beats.items()
             },
         )
+
+    def still_since_s(self, name: NodeName) -> float | None:
+        """Since when a node's counter stands still, as far as we have looked; None: we have not."""
+        seen = self.seen.get(name)
+        if seen is None:
+            return self.since_s
+        return seen.first_at_s if seen.moved_at_s is None else seen.moved_at_s
 
     def is_settled(self, now_s: float, lease_s: float) -> bool:
         """Has it looked for long enough that a counter which has not moved means something?"""
@@ -91,9 +99,10 @@ class NodeWatch:
 
 def _look(before: Seen | None, beat: Heartbeat, now_s: float, blind_s: float) -> Seen:
     if before is None:
-        return Seen(beat=beat, moved_at_s=None)
+        return Seen(beat=beat, moved_at_s=None, first_at_s=now_s)
     if before.beat != beat:
-        return Seen(beat=beat, moved_at_s=now_s)
-    if blind_s == 0.0 or before.moved_at_s is None:
+        return replace(before, beat=beat, moved_at_s=now_s)
+    if blind_s == 0.0:
         return before
-    return replace(before, moved_at_s=before.moved_at_s + blind_s)
+    moved_at_s = None if before.moved_at_s is None else before.moved_at_s + blind_s
+    return replace(before, moved_at_s=moved_at_s, first_at_s=before.first_at_s + blind_s)

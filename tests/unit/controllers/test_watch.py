@@ -59,3 +59,13 @@ def test_nothing_is_planned_before_everybody_was_seen_or_time_is_over():
     assert looking((0, 5), (2, 6)).is_settled(2, LEASE_S)
     assert looking((0, 5), (2, 5), (4, 5), (6, 5), (8, 5)).is_settled(8, LEASE_S)
     assert not NodeWatch().observe(0, {}).is_settled(1, LEASE_S)  # nobody there is no majority
+
+
+def test_a_node_that_joins_while_we_look_is_not_silent_since_we_began():
+    watch = looking((0, 5), (1, 6), *((float(t), 6 + t) for t in range(2, 60)))
+    beats = {name: Heartbeat(counter=0, incarnation="b.0") for name in ("hv1", "hv2")}
+    watch = watch.observe(60.0, beats)
+    assert watch.still_since_s("hv2") == 60.0
+    assert watch.still_since_s("hv3") == 0.0  # never seen, for as long as we have looked
+    assert watch.observe(61.0, beats).still_since_s("hv2") == 60.0
+    assert watch.observe(70.0, beats).still_since_s("hv2") == 70.0  # its own blindness is forgiven
