@@ -61,10 +61,11 @@ def pack(
             together start sooner on many nodes than on one.
     """
     asked = units(board, guests)
-    if last is not None and (kept := _as_before(board, asked, last)) is not None:
-        return _holds(kept)
-    if is_even and (even := _emptiest(board, asked)) is not None:
-        return _holds(even)
+    known = None if last is None else _as_before(board, asked, last)
+    if known is None and is_even:
+        known = _emptiest(board, asked)
+    if known is not None:
+        return _holds(known)
     best: list[tuple[Unit, NodeName]] = []
     left: list[Unit] = asked
     scarcest = _scarcest(board, asked)
