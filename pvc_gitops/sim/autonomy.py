@@ -23,6 +23,8 @@ def coming(cluster: SimCluster) -> str:
     for node in cluster.nodes.values():
         if not node.is_up:
             continue
+        if node.is_leaving and not node.is_paused:
+            return f"{node.name} goes down"
         guard = node.guard
         is_still = node.is_paused or not guard.is_up or guard.is_paused
         if is_still and guard.armed_s is not None:

@@ -101,6 +101,7 @@ class SimNode:
     is_powered: bool = False
     is_up: bool = False  # booted
     is_paused: bool = False
+    is_leaving: bool = False  # it goes down in order
     has_store: bool = True
     boots: int = 0
     clients: dict[str, Client] = field(default_factory=dict)
@@ -295,6 +296,7 @@ class SimCluster:
             quorum_now=self.ensemble.quorum,
             on_commit=lambda ops: self.rules.on_commit(name, ops),
             delay_s=lambda: self.ensemble.delay_s(name),
+            is_pinged=lambda: node.has_store and self.ensemble.answers_pings(name),
         )
         node.clients[process.name] = client
         ceph = CephPort(
@@ -455,7 +457,7 @@ class SimCluster:
     def _cut(self, node: SimNode) -> None:
         if node.boot_event is not None:
             node.boot_event.cancel()
-        node.is_up, node.is_paused = False, False
+        node.is_up, node.is_paused, node.is_leaving = False, False, False
         self.bmcs.denied.discard(node.name)
         for process in node.processes():
             process.die()

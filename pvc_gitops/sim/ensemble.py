@@ -12,6 +12,9 @@ from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.world.ports import Quorum
 
 FAILOVER_S: Final = 2.8  # Z: ZooKeeper is silent this long when its leader is lost
+PINGS_S: Final = (
+    2.0  # a follower answers pings so long after it lost its leader: syncLimit x tickTime
+)
 SLOW_S: Final = 1.5  # what a slow server lets its clients wait: longer than a guard's patience
 
 
@@ -34,6 +37,7 @@ class Ensemble:
     servers: dict[NodeName, Server]
     leader: NodeName | None = None
     silent_until_s: float = 0.0
+    left_at_s: dict[NodeName, float] = field(default_factory=dict)  # when a server lost its leader
     _following: frozenset[NodeName] = field(default_factory=frozenset)  # the leader among them
 
     def look(self) -> None:
@@ -42,7 +46,9 @@ class Ensemble:
         if before is None or not self._is_majority(self._group(before)):
             candidates = [s for s in sorted(self.servers) if self._is_majority(self._group(s))]
             self.leader = candidates[0] if candidates else None
+        followed = self._following
         self._following = frozenset() if self.leader is None else self._group(self.leader)
+        self.left_at_s.update(dict.fromkeys(followed - self._following, self.kernel.now_s))
         if before is not None and self.leader is not None and self.leader != before:
             self.silent_until_s = self.kernel.now_s + FAILOVER_S
 
@@ -82,6 +88,12 @@ class Ensemble:
         if found is None or self.leader is None:
             return 0.0
         return SLOW_S if found[1].is_slow or self.servers[self.leader].is_slow else 0.0
+
+    def answers_pings(self, node: NodeName) -> bool:
+        """Does the server on that node still tell its clients that all is well, and write nothing?"""
+        left_at_s = self.left_at_s.get(node)
+        is_recent = left_at_s is not None and self.kernel.now_s < left_at_s + PINGS_S
+        return is_recent and self.runs(node) and node not in self._following
 
     def runs(self, node: NodeName) -> bool:
         """Is there a server that runs, in a quorum or not?"""

@@ -20,8 +20,9 @@ def shut_down(cluster: SimCluster, name: NodeName, *, comes_back: bool) -> None:
     The machine keeps its mains: its BMC, or `power NODE on`, switches it on again.
     """
     node = cluster.nodes[name]
-    if not node.is_up or node.is_paused:
+    if not node.is_up or node.is_paused or node.is_leaving:
         return
+    node.is_leaving = True
     for process in node.processes():
         client = node.clients.get(process.name)
         process.die()

@@ -114,6 +114,7 @@ class Client:
     quorum_now: Callable[[], Quorum]
     on_commit: Callable[[Sequence[Op]], None]  # the checkers look at what is accepted
     delay_s: Callable[[], float] = lambda: 0.0  # how long its server lets it wait for a write
+    is_pinged: Callable[[], bool] = lambda: False  # by a server that can do nothing else
     ephemerals: set[str] = field(default_factory=set)
     candidacies: dict[str, tuple[str, int]] = field(default_factory=dict)
     prefixes: set[str] = field(default_factory=set)
@@ -152,7 +153,7 @@ class Client:
         self.stale = None
 
     def is_connected(self) -> bool:
-        return self.can_reach()
+        return self.can_reach() or self.is_pinged()
 
     def lead(self, role: str, node: NodeName) -> Leadership | None:
         if not self.can_reach():
