@@ -28,9 +28,10 @@ from pvc_gitops.ha import cold_start
 from pvc_gitops.ha.cold_start import Light
 from pvc_gitops.ha.fencing import BmcState, NodeView, Wait, acts, is_back, is_dead, may_recover
 from pvc_gitops.model import paths
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ha import Fence, Proof, Roll
 from pvc_gitops.model.ids import Address, NodeName, VmName
-from pvc_gitops.model.intents import Intent
+from pvc_gitops.model.intents import Intent, IntentKind
 from pvc_gitops.model.inventory import NodeFacts, NodeState
 from pvc_gitops.model.records import (
     Applied,
@@ -270,7 +271,7 @@ def _view(
         fence=fence,
         proof=look.proofs.get(node),
         fence_delay_s=look.scene.cluster.fence_delay_s,
-        is_held=bool(holding.holds(look.intents, world.clock.now_s())),
+        is_held=bool(holding.holds(look.intents, world.clock.now_s())) or _is_put_aside(look, node),
         may_decide=_may_decide(world, memory, look, node),
         cold_start_s=look.scene.cluster.cold_start_s,
         has_lost=bool(recover.lost_by(look.scene, node)),
@@ -279,6 +280,18 @@ def _view(
         is_blocking=False,
         wants_bmc=_wants_bmc(look, node),
     )
+
+
+def _is_put_aside(look: _Look, node: NodeName) -> bool:
+    """Is it in maintenance, and nobody's owner? Then it may be switched off, and nobody waits for it."""
+    in_maintenance = any(
+        intent.kind is IntentKind.MAINTENANCE and intent.subject == f"{Kind.NODE}/{node}"
+        for intent in look.intents
+    )
+    if not in_maintenance:
+        return False
+    placements = look.scene.placements.values()
+    return not any(node in (each.owner, each.incoming) for each in placements)
 
 
 def _may_decide(world: World, memory: HaMemory, look: _Look, node: NodeName) -> bool:

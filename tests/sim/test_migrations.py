@@ -7,9 +7,11 @@ on its way to nowhere, with nothing claimed.
 from __future__ import annotations
 
 import pytest
-from simulated import BASE, ON
+from simulated import BASE, ON, changed
 
+from pvc_gitops.errors import UsageError
 from pvc_gitops.model import paths
+from pvc_gitops.model.moves import Moves
 from pvc_gitops.model.records import GuestPhase
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.desk import ask
@@ -86,6 +88,7 @@ def is_well(one):
     assert homes == [placement.owner], homes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("phase", [*PHASES, AFTER])
 def test_whatever_dies_amid_a_migration(phase, fault):
@@ -94,9 +97,9 @@ def test_whatever_dies_amid_a_migration(phase, fault):
     until(one, phase)
     breaks, heals = FAULTS[fault]
     one.play(breaks)
-    one.play("wait 120")
+    one.play("wait 60")
     assert one.result()["violations"] == []
-    one.play(f"{heals}\nwait 200\nsettle")
+    one.play(f"{heals}\nwait 60\nsettle")
     is_well(one)
 
 
@@ -123,4 +126,53 @@ def test_a_migration_that_fails_leaves_the_guest_running_where_it_was(phase):
     one.play("settle")  # and then it is tried again
     assert one.cluster.placements()["web1"].owner == DESTINATION
     assert len(one.cluster.checkers.starts["web1"]) == 1
+    is_well(one)
+
+
+def test_a_node_in_maintenance_is_switched_off_and_nobody_fences_it():
+    one = cluster()
+    made = ask(
+        one.cluster, "intent", kind="maintenance", subject="node/hv1", reason="RAM", for_s=7200
+    )
+    one.play("wait 30")
+    assert not one.cluster.nodes["hv1"].guests.domains
+    one.play("power hv1 off\nwait 120")
+    kinds = {event["kind"] for event in one.cluster.events if event["t"] > 70}
+    assert "fence_requested" not in kinds
+    assert "node_drained" in kinds
+    one.play("power hv1 on\nwait 90")
+    assert not one.cluster.nodes["hv1"].guests.domains  # back, and still put aside
+    ask(one.cluster, "end-intent", id=made.id)
+    one.play("settle")
+    assert sorted(one.cluster.nodes["hv1"].guests.domains) == ["app1", "web1"]
+    is_well(one)
+
+
+def test_whom_a_drain_moved_stays_if_asked_to():
+    one = cluster()
+    made = ask(one.cluster, "intent", kind="drain", subject="node/hv1", reason="RAM")
+    one.play("settle")
+    ask(one.cluster, "end-intent", id=made.id, stays=True)
+    one.play("settle")
+    assert not one.cluster.nodes["hv1"].guests.domains
+    is_well(one)
+
+
+def test_a_second_drain_is_refused_with_the_first():
+    one = cluster()
+    ask(one.cluster, "intent", kind="drain", subject="node/hv1", reason="more memory")
+    with pytest.raises(UsageError, match='node/hv1 is drained already, by root: "more memory"'):
+        ask(one.cluster, "intent", kind="drain", subject="node/hv2")
+
+
+def test_a_guest_that_is_never_moved_is_named_and_the_drain_is_not_done():
+    pinned = changed("vms/web1.yaml", "spec:", "spec:\n  migration: {method: none}")
+    one = Player(SimCluster(pinned), read_folder=lambda _: {})
+    one.play(f"{ON}settle")
+    ask(one.cluster, "intent", kind="drain", subject="node/hv1")
+    one.play("wait 60")
+    drain = one.cluster.get(paths.MOVES, Moves).drains["hv1"]
+    assert drain.left == ("web1",)
+    assert not drain.is_done
+    assert "migration.method is none" in drain.staying["web1"]
     is_well(one)

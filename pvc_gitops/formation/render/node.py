@@ -73,6 +73,7 @@ def _text(value: str) -> str:
 def daemons(role: NodeRole) -> tuple[str, ...]:
     """What runs on a founded node."""
     units = ("pvc-guard.service", "pvc-node-agent.service", SSHD)
+    last = ("pvc-guests.service", "pvc-leave.service")  # first at shutdown
     if role is NodeRole.HYPERVISOR:
-        return units
-    return (*units, "pvc-planner.service", "pvc-ha.service", "pvc-peers.service")
+        return (*units, *last)
+    return (*units, "pvc-planner.service", "pvc-ha.service", "pvc-peers.service", *last)
