@@ -25,7 +25,7 @@ from pvc_gitops.controllers import (
 )
 from pvc_gitops.controllers.archive import ArchiveMemory
 from pvc_gitops.controllers.beats import read_beats
-from pvc_gitops.controllers.guests import GuestMemory
+from pvc_gitops.controllers.guest_acts import GuestMemory
 from pvc_gitops.controllers.networks import NetworkMemory
 from pvc_gitops.controllers.passwords import PasswordMemory
 from pvc_gitops.controllers.records import version_of, write

@@ -1,6 +1,6 @@
 """The one mechanism that starts and stops guests: the owner's agent makes reality match the records.
 
-`decide` is pure: one guest in, one act out. A start goes (DESIGN section 6): a transaction that sets
+`guest_acts` decides: one guest in, one act out. A start goes (DESIGN section 6): a transaction that sets
 `starting` under this node's unrevoked incarnation; nobody else watches the disks; the domain is made
 paused; the incarnation is read again after a sync; resume. A domain that is found paused is destroyed
 and started anew, never resumed: nobody knows what it has missed.
@@ -14,7 +14,23 @@ from typing import Final, assert_never
 
 from pvc_gitops.appliers import vm
 from pvc_gitops.controllers import counted_on, migrate, turns
-from pvc_gitops.controllers.migrate import MoveMemory
+from pvc_gitops.controllers.guest_acts import (
+    Act,
+    AskDown,
+    Begin,
+    Complain,
+    Crashed,
+    End,
+    Follow,
+    Guest,
+    GuestMemory,
+    Keep,
+    Note,
+    Rest,
+    Start,
+    decide,
+    is_wanted,
+)
 from pvc_gitops.controllers.records import check_incarnation, put, read
 from pvc_gitops.controllers.turns import Everybody
 from pvc_gitops.controllers.view import View
@@ -40,201 +56,21 @@ from pvc_gitops.model import guest_states, paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import NodeName, VmName
-from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import (
-    Applied,
     GuestPhase,
     IncarnationRecord,
     Phase,
     PlacementRecord,
     Ready,
-    Wanted,
 )
 from pvc_gitops.model.recovery import Ha
-from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.world import names
-from pvc_gitops.world.ports import Domain, DomainFacts, World
+from pvc_gitops.world.ports import Domain, World
 
 # Somebody else has its disks open: this is no start that failed. Who was killed elsewhere is a watcher
 # for half a minute; after two minutes people should know.
 REFUSALS_MAX: Final = 6
-# A guest that is only booting hears no power button: it is pressed again until somebody listens.
-ASK_AGAIN_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """A start under way."""
-
-    starts: int
-    incarnation: str
-
-    def key(self, name: VmName) -> str:
-        return f"guest.start {name} {self.starts}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestMemory:
-    """What one guest's owner remembers. All of it may be lost: the records decide."""
-
-    start: Start | None = None
-    refusals: int = 0  # of its disks, one after the other
-    retry_at_s: float = 0.0
-    held_since_s: float | None = None  # since when it waits for others to be up
-    beats: Mapping[NodeName, int] = field(default_factory=dict)  # as they were then
-    ask_at_s: float = 0.0  # when it may be asked again whether it is ready
-    up_since_s: float | None = None
-    stop_asked_at_s: float | None = None  # for the first time
-    asked_again_at_s: float | None = None
-    move: MoveMemory | None = None  # while it is on its way to or from another node
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guest:
-    """One guest that this node owns, as one tick sees it."""
-
-    name: VmName
-    now_s: float
-    record: Applied | None
-    placement: PlacementRecord
-    facts: DomainFacts | None
-    incarnation: IncarnationRecord
-    memory: GuestMemory
-
-    @property
-    def domain(self) -> str:
-        """What libvirt knows it by: a renamed guest keeps its name there until its next start."""
-        return self.name if self.facts is None else self.facts.name
-
-
-# --- what may be done -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
-    """Nothing; look again at `until_s`, None: when something changes."""
-
-    until_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Complain:
-    """Nothing can be decided; a person must look."""
-
-    fault: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """The placement record should say so."""
-
-    event: GuestEvent
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crashed:
-    """It ran, and its process is gone without our doing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begin:
-    """Start it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Follow:
-    """A start is under way: see how far it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskDown:
-    """Ask it to power off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """Destroy its domain."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keep:
-    """It runs, as it should; see whether its record changed."""
-
-
-Act = Rest | Complain | Note | Crashed | Begin | Follow | AskDown | End | Keep
-
-
-def decide(guest: Guest) -> Act:  # noqa: PLR0911  a table: one return a case
-    """What to do with one guest now."""
-    record, facts = guest.record, guest.facts
-    if record is None:
-        if facts is None:
-            return Rest()
-        return Complain(
-            fault=f"guest {guest.name} runs here without a record; nothing is done to it"
-        )
-    if guest.memory.start is not None:
-        return Follow()
-    if not is_wanted(record):
-        return _down(guest, record)
-    if facts is None:
-        return _absent(guest)
-    if facts.state in (GuestState.PAUSED, GuestState.CRASHED):
-        return End(why=f"it is {facts.state} ({facts.reason or 'no reason given'})")
-    if facts.state is GuestState.STOPPING:
-        return _down(guest, record)
-    if guest.placement.incarnation != guest.incarnation.id:
-        return Complain(
-            fault=f"guest {guest.name} runs, but was started in another life of this node; "
-            "the guard should have ended it"
-        )
-    if guest.placement.state is not GuestPhase.RUNNING:
-        return Note(event=GuestEvent.STARTED, why="")
-    return Keep()
-
-
-def is_wanted(record: Applied) -> bool:
-    """Should it run? `wanted` of a guest is always written by the planner."""
-    return record.phase is Phase.PRESENT and record.wanted is Wanted.RUNNING
-
-
-def _absent(guest: Guest) -> Act:
-    placement, memory = guest.placement, guest.memory
-    is_ours = placement.incarnation == guest.incarnation.id
-    if is_ours and placement.state is GuestPhase.RUNNING:
-        return Crashed()
-    if placement.rests and (is_ours or placement.state is GuestPhase.STOPPED):
-        return Rest()
-    # A record that counts nothing was judged anew since.
-    if memory.retry_at_s > guest.now_s and (placement.restarts or memory.refusals):
-        return Rest(until_s=memory.retry_at_s)
-    return Begin()
-
-
-def _down(guest: Guest, record: Applied) -> Act:  # noqa: PLR0911  as above
-    facts, asked = guest.facts, guest.memory.stop_asked_at_s
-    if facts is None:
-        if guest.placement.state is GuestPhase.STOPPED:
-            return Rest()
-        return Note(event=GuestEvent.DOWN, why="")
-    if facts.state in (GuestState.PAUSED, GuestState.CRASHED):
-        return End(why=f"it is {facts.state} and should be stopped")
-    if asked is None:
-        return AskDown()
-    timeout_s = VirtualMachine.from_spec(record.name, record.spec).stop_timeout_s
-    if guest.now_s >= asked + timeout_s:
-        return End(why=f"it did not power off within {timeout_s:.0f} s")
-    last_s = guest.memory.asked_again_at_s or asked
-    if facts.state is GuestState.RUNNING and guest.now_s >= last_s + ASK_AGAIN_S:
-        return AskDown()
-    return Rest(until_s=min(asked + timeout_s, last_s + ASK_AGAIN_S))
-
-
-# --- doing it -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

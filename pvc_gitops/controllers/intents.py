@@ -321,9 +321,7 @@ def _judge_anew(world: World, lead: Leadership, intent: Intent) -> None:
     )
     name = VmName(intent.subject.partition("/")[2])
     world.store.commit((*lead.checks, put(paths.placement(name), after, before.version)))
-    world.journal.event(
-        "vm_state", vm=name, before=before.state, state=after.state, why=after.why
-    )
+    world.journal.event("vm_state", vm=name, before=before.state, state=after.state, why=after.why)
 
 
 def ending_soon(intents: Iterable[Intent], now_s: int) -> tuple[Intent, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from pvc_gitops.controllers import migrate
-from pvc_gitops.controllers.guests import GuestMemory, GuestsDone
+from pvc_gitops.controllers.guest_acts import GuestMemory
+from pvc_gitops.controllers.guests import GuestsDone
 from pvc_gitops.controllers.migrate import Moved, Traveller
 from pvc_gitops.controllers.records import read
 from pvc_gitops.controllers.view import View

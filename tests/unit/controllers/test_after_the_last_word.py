@@ -8,6 +8,7 @@ import pytest
 from simulated_world import port_world
 
 from pvc_gitops.controllers import guests, steps, view
+from pvc_gitops.controllers.guest_acts import GuestMemory
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
 from pvc_gitops.model.records import GuestPhase, IncarnationRecord, PlacementRecord
@@ -53,7 +54,7 @@ def seen(world, **over):
 
 @pytest.mark.parametrize("over", [{"is_revoked": True}, {"guests_left": False}])
 def test_nothing_begins_under_a_life_that_is_over(world, over):
-    remembered = {"web1": guests.GuestMemory(retry_at_s=1.0)}
+    remembered = {"web1": GuestMemory(retry_at_s=1.0)}
     done = guests.tick(world, seen(world, **over), remembered)
     assert done.memory is remembered  # nobody was looked at
     work = steps.tick(world, seen(world, **over), steps.StepsMemory())
@@ -61,6 +62,6 @@ def test_nothing_begins_under_a_life_that_is_over(world, over):
 
 
 def test_a_living_one_is_looked_at(world):
-    remembered = {"web1": guests.GuestMemory(retry_at_s=1.0)}
+    remembered = {"web1": GuestMemory(retry_at_s=1.0)}
     assert guests.tick(world, seen(world), remembered).memory is not remembered
     assert steps.tick(world, seen(world), steps.StepsMemory()).memory.has_read_claims

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from simulated_world import BASE
 
-from pvc_gitops.controllers import guests as g
+from pvc_gitops.controllers import guest_acts as g
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import (
     Applied,
@@ -138,10 +138,6 @@ UNDER_WAY = g.GuestMemory(start=g.Start(starts=1, incarnation="boot.0"))
 )  # fmt: skip
 def test_decide(why, act, kwargs):
     assert isinstance(decide(**kwargs), act), why
-
-
-def test_back_off_doubles_up_to_a_minute():
-    assert [g.backoff_s(n) for n in (1, 2, 3, 6, 20)] == [2.0, 4.0, 8.0, 60.0, 60.0]
 
 
 def test_the_power_button_is_pressed_again_until_the_guest_listens():
