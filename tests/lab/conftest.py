@@ -33,6 +33,7 @@ ORDER = (
     "control",
     "adapters",
     "breakage",
+    "recovery",
     "failover",
     "watchdog",
     "frozen",
