@@ -18,8 +18,8 @@ from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.ledger import Entry
 from pvc_gitops.model.plan import Plan
 from pvc_gitops.model.preview import Answer, Preview
-from pvc_gitops.model.records import SourceSeen, StepResult, Target
 from pvc_gitops.model.readiness import FenceReadiness
+from pvc_gitops.model.records import SourceSeen, StepResult, Target
 from pvc_gitops.model.source import SourceOutcome, SourceState
 from pvc_gitops.world.protocol import (
     LINE_BYTES_MAX,
@@ -52,6 +52,10 @@ class Channel(Protocol):
     name: str
 
     def close(self) -> None: ...
+
+    def hang_up(self) -> None:
+        """End it from another thread: whoever reads is told the end."""
+        ...
 
     def last_words(self) -> str:
         """Why it ended, if the other side said anything; "" otherwise."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -18,6 +20,8 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.world.names import AGENT_SOCKET
 
 CONNECT_S: Final = 5
+# An agent that waits for its store answers within its own patience; one that hangs never does.
+HELLO_S: Final = 15.0
 SILENT_MAX: Final = 3  # unanswered questions of ssh's own, CONNECT_S apart: the node is gone
 HINT: Final = (
     "name a node: --host ssh://pvc@NODE, PVC_HOST, or git config pvc.host; on a node itself --host"
@@ -56,6 +60,8 @@ class Ways:
             except (OSError, UsageError) as err:
                 tried.append(f"{each}: {err}")
                 continue
+            limit = threading.Timer(HELLO_S, channel.hang_up)
+            limit.start()
             try:
                 Client(channel).hello()
             except UsageError as err:
@@ -65,6 +71,8 @@ class Ways:
                 self.places.remove(each)
                 self.places.append(each)
                 return channel
+            finally:
+                limit.cancel()
         if not tried:
             raise UsageError("which cluster? This folder's repository names no node", hint=HINT)
         is_stranger = any(STRANGER in each for each in tried)
@@ -143,6 +151,10 @@ class UnixChannel:
                 continue  # what was still to be sent goes nowhere
         self._socket.close()
 
+    def hang_up(self) -> None:
+        with suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def last_words(self) -> str:
         return ""
 
@@ -167,6 +179,9 @@ class SshChannel:
     def close(self) -> None:
         self._process.kill()
         self._process.communicate()
+
+    def hang_up(self) -> None:
+        self._process.kill()
 
     def last_words(self) -> str:
         self._process.kill()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pvc_gitops.adapters.client import client as client_module
-from pvc_gitops.adapters.client import connect
+from pvc_gitops.adapters.client import connect, reach
 from pvc_gitops.adapters.client.reach import ssh_command
 from pvc_gitops.cli import following
 from pvc_gitops.errors import AgentLost, UsageError
@@ -197,6 +197,16 @@ def test_what_reads_is_asked_again_and_what_changes_is_not(folder, client_of):
     with pytest.raises(AgentLost):
         client.wish(IntentKind.FREEZE, "cluster")
     assert [question["op"] for question in node.asked][2:] == ["intent"]
+
+
+def test_an_agent_that_hangs_is_left_for_another(folder, client_of, monkeypatch):
+    monkeypatch.setattr(reach, "HELLO_S", 0.3)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hangs:
+        hangs.bind(str(folder / "1"))
+        hangs.listen(8)  # takes connections and says nothing
+        second = Node(folder / "2", [{"value": None}])
+        assert client_of(folder / "1", second.path).target() is None
+    assert [question["op"] for question in second.asked] == ["target"]
 
 
 def test_ssh_notices_a_node_that_is_gone():
