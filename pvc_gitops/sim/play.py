@@ -175,8 +175,16 @@ class Player:
                 )
             },
             "vms": self._vms(),
-            "events": cluster.events,
+            "events": [self._about(event) for event in cluster.events],
         }
+
+    def _about(self, event: dict[str, Any]) -> dict[str, Any]:
+        """An event with the node that it is about as its `node`, and as `teller` the one that says so."""
+        of = event.get("of")
+        if of not in self.cluster.nodes:
+            return event
+        about = {key: value for key, value in event.items() if key != "of"}
+        return {**about, "node": of, "teller": event["node"]}
 
     def _vms(self) -> dict[str, Any]:
         cluster, of_nodes = self.cluster, states(self.cluster)

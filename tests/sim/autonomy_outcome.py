@@ -21,7 +21,7 @@ def wrong(text, result):
     vms = result["vms"]
     found = {
         "settled": result["settled"],
-        "proofs": [f"{e['of']} {e['by']}" for e in story if e["kind"] == "death_proven"],
+        "proofs": [f"{e['node']} {e['by']}" for e in story if e["kind"] == "death_proven"],
         "self_fenced": [e["node"] for e in story if e["kind"] == "self_fenced"],
         "nodes": {name: str(node["state"]) for name, node in result["nodes"].items()},
         "states": {name: str(vm["state"]) for name, vm in vms.items()},

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from click.testing import CliRunner
-from simulated import CASES, ON
+from simulated import CASES, ON, events, player
 
 from pvc_gitops.cli.simulate import simulate
 from pvc_gitops.cli.try_ import try_
@@ -128,6 +128,45 @@ def test_simulate_prints_the_result_as_json(script):
     } <= kinds
     again = CliRunner().invoke(simulate, ["--repo", base, str(script), "--json", "-"])
     assert again.output == done.output
+
+
+def test_an_event_names_whom_it_is_about(tmp_path):
+    path = tmp_path / "cut.txt"
+    path.write_text(ON + "settle\npower hv2 off\nsettle\n")
+    done = CliRunner().invoke(simulate, ["--repo", str(CASES / "base"), str(path), "--json", "-"])
+    assert done.exit_code == 0
+    result = json.loads(done.output)
+    found = {e["kind"]: e for e in result["events"] if "teller" in e and e["node"] == "hv2"}
+    assert {"node_revoked", "fence_requested", "death_proven"} <= found.keys()
+    assert found["death_proven"]["teller"] == "hv1"
+    assert [e["vm"] for e in result["events"] if e["kind"] == "guest_stopped"] == ["app2", "web2"]
+    assert result["nodes"]["hv2"] == {"state": "fenced", "power": "off"}
+    assert result["vms"]["app2"]["starts"][0]["node"] == "hv2"
+    assert len(result["vms"]["app2"]["starts"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (ON + "vm web9 crash\n", "2:1: the cluster has no guest 'web9'"),
+        ("place web9 hv1\n" + ON, "1:1: the cluster has no guest 'web9'"),
+        (ON + "place web1 hv1\n", "2:1: `place` comes before any power"),
+        ("run web9 stop\n", "1:1: the cluster has no guest 'web9'"),
+    ],
+)
+def test_what_only_the_cluster_knows_has_its_place_too(script, message):
+    with pytest.raises(ScriptError) as caught:
+        player().play(script, name="s")
+    assert caught.value.message.startswith(f"s:{message}")
+
+
+def test_a_wish_that_is_refused_is_told_and_the_story_goes_on():
+    one = player()
+    one.play(ON + "settle\ndrain hv2\ndrain hv3\nsettle\n")
+    (refused,) = [e for e in events(one, "operator") if "refused" in e]
+    assert refused["act"] == "drain hv3"
+    assert "drained already" in refused["refused"]
+    assert one.result()["settled"]
 
 
 def test_another_seed_is_another_moment(script):
