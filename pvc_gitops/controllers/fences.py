@@ -23,6 +23,7 @@ from pvc_gitops.ha.fencing import (
     Release,
     Revoke,
     Wait,
+    is_dead,
 )
 from pvc_gitops.model import node_states, paths
 from pvc_gitops.model.ha import Fence, Proof, ProofKind
@@ -222,7 +223,9 @@ def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None
 
 def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evidence: str) -> None:
     assert seen.fence is not None
-    store, state = world.store, node_states.after(seen.state, NodeEvent.PROVEN_DEAD)
+    store, state = world.store, seen.state
+    if not is_dead(seen):  # else a better proof of the same death
+        state = node_states.after(state, NodeEvent.PROVEN_DEAD)
     proof = Proof(
         incarnation=seen.fence.incarnation,
         kind=kind,

@@ -59,6 +59,7 @@ class SimGuard:
     petted_s: float = 0.0
     watchdog_s: float | None = WATCHDOG_S  # of its hardware; None: it has none
     armed_s: float | None = None  # what it had when the machine booted
+    watchdog: str = "simulated"  # its identity, as the kernel tells it
     _next: Event | None = None
     _opened_version: int = -1
     _was_empty: bool = True
@@ -207,7 +208,7 @@ class SimGuard:
             started_at_s=self.now_s(),
             lease_s=action.lease_s,
             is_revoked=False,
-            watchdog=None if self.armed_s is None else "simulated",
+            watchdog=None if self.armed_s is None else self.watchdog,
             watchdog_s=self.armed_s,
             storage_addresses=(self.guests.storage_address,),
             guests_left=True,
