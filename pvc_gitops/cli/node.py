@@ -6,6 +6,7 @@ import click
 
 from pvc_gitops.cli.drain import drain, maintenance, undrain
 from pvc_gitops.cli.fence_check import fence_check
+from pvc_gitops.cli.recover_quorum import recover_quorum
 
 
 @click.group()
@@ -13,5 +14,5 @@ def node() -> None:
     """Empty a node, see beforehand what that takes, and whether it could be fenced."""
 
 
-for _command in (drain, undrain, maintenance, fence_check):
+for _command in (drain, undrain, maintenance, fence_check, recover_quorum):
     node.add_command(_command)

@@ -15,6 +15,7 @@ class ProofKind(StrEnum):
     BMC = "bmc"  # it read OFF twice a second apart after our OFF, and the node was silent
     WATCHDOG = "watchdog"  # lease and watchdog have run out since the revocation
     NEW_LIFE = "new-life"  # another boot, or a guard that showed the slice empty, has registered
+    WORD = "word"  # root on the last coordinator has seen it without power
     LEFT = "left"  # its guard's last word was: no guests
 
 

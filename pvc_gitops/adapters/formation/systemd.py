@@ -34,6 +34,11 @@ def start_later(*units: str) -> None:
     commands.run("systemctl", "start", "--no-block", *units)
 
 
+def stop(*units: str) -> None:
+    """No-op for those that do not run."""
+    commands.run("systemctl", "stop", *units)
+
+
 def restart(*units: str) -> None:
     commands.run("systemctl", "restart", *units)
 
