@@ -29,11 +29,12 @@ def record_of(
     wanted: Wanted | None = None,
     nics: Mapping[str, Lease] = _NO_LEASES,
     disks: Mapping[str, DiskRef] = _NO_DISKS,
+    needs: tuple[Address, ...] | None = None,
 ) -> Applied:
     """The record of an object, most of which are nothing but their spec. `spec` where less than the
     document's is put in force; `like` where it goes on with the life of a record that stands, whose
-    identity may be older than its address. The plan's id is not known yet: whoever writes the record
-    adds it."""
+    identity may be older than its address; `needs` where somebody has asked for its references already.
+    The plan's id is not known yet: whoever writes the record adds it."""
     effective = doc.spec if spec is None else spec
     if like is not None:
         incarnation = like.incarnation
@@ -47,7 +48,7 @@ def record_of(
         incarnation=incarnation,
         uuid=derived,
         phase=Phase.PRESENT,
-        needs=references(doc.kind, effective),
+        needs=references(doc.kind, effective) if needs is None else needs,
         commit=commit,
         plan=None,
         wanted=wanted,

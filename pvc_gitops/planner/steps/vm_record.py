@@ -26,8 +26,10 @@ def guest_record(
     *,
     spec: Mapping[str, object],
     life: int,
+    needs: tuple[Address, ...] | None = None,
 ) -> Applied:
-    """What its record says once `spec` is in force. `life`: of its disks' names."""
+    """What its record says once `spec` is in force. `life`: of its disks' names; `needs`: the spec's
+    references, where they are known."""
     vm = context.vm(doc.name, spec)
     # A lease once given is kept: by the record, or by the plan in force that is about to write it.
     kept = dict(context.inventory.leases.get(VmName(doc.name), {}))
@@ -69,6 +71,7 @@ def guest_record(
         wanted=_wanted(context, doc, vm, applied),
         nics=nics,
         disks=disks,
+        needs=needs,
     )
 
 

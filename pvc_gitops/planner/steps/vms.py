@@ -8,7 +8,7 @@ from typing import Final
 
 from pvc_gitops.model.document import Document, FieldPath, Kind
 from pvc_gitops.model.fields import Disposition
-from pvc_gitops.model.ids import NodeName, VmName, address
+from pvc_gitops.model.ids import Address, NodeName, VmName, address
 from pvc_gitops.model.inventory import Deviation, GuestState
 from pvc_gitops.model.plan import (
     Action,
@@ -66,6 +66,7 @@ class Existing:
     applied: Applied
     found: Difference
     node: NodeName
+    needs: tuple[Address, ...]  # what its spec refers to
 
 
 # --- what is new -----------------------------------------------------------------------------------
@@ -79,7 +80,8 @@ def new_record(
     applied = context.applied(doc.address) or context.kept.get(doc.address)
     disks = [disk_address(doc.name, name) for name in sorted(doc.spec["disks"])]
     life = youngest_life(context, doc.address, disks) if applied is None else applied.incarnation
-    missing = draft.missing(references(Kind.VM, doc.spec))
+    needs = references(Kind.VM, doc.spec)
+    missing = draft.missing(needs)
     if missing:
         draft.waiting(
             doc.address,
@@ -89,7 +91,9 @@ def new_record(
             doc.place(()),
         )
         return None
-    record = guest_record(context, draft, allocator, doc, applied, spec=doc.spec, life=life)
+    record = guest_record(
+        context, draft, allocator, doc, applied, spec=doc.spec, life=life, needs=needs
+    )
     if takes_anothers(context, draft, doc, record) or _is_name_borne(context, draft, doc):
         return None
     return record if may_be_made(context, draft, doc, record) else None
@@ -145,7 +149,8 @@ def examine(
         )
         keep(draft, applied)
         return None
-    missing = draft.missing(references(Kind.VM, found.spec))
+    needs = references(Kind.VM, found.spec)
+    missing = draft.missing(needs)
     if missing:
         draft.waiting(
             doc.address,
@@ -156,14 +161,16 @@ def examine(
         )
         keep(draft, applied)
         return None
-    return Existing(doc=doc, applied=applied, found=found, node=node)
+    return Existing(doc=doc, applied=applied, found=found, node=node, needs=needs)
 
 
 def update(context: Context, draft: Draft, allocator: Allocator, guest: Existing) -> None:
     """The fewest steps from the applied record to the wanted one."""
     doc, applied, found, node = guest.doc, guest.applied, guest.found, guest.node
     life = applied.incarnation
-    record = guest_record(context, draft, allocator, doc, applied, spec=found.spec, life=life)
+    record = guest_record(
+        context, draft, allocator, doc, applied, spec=found.spec, life=life, needs=guest.needs
+    )
     if takes_anothers(context, draft, doc, record):
         keep(draft, applied)
         return
