@@ -2,14 +2,18 @@
 
 `expected.toml` names only what differs from: every node online, every guest running and started once,
 nobody proven dead, nobody fenced by itself, at rest. `lost`: nodes whose guests were started once more,
-elsewhere. `outage`: by guest, how many seconds after its first start it ran again at the latest.
+elsewhere. `before`: what came of the fence until another manager led. `outage`: by guest, how many
+seconds after its first start it ran again at the latest.
 """
 
 from __future__ import annotations
 
 import tomllib
 
-KEYS = {"nodes", "states", "starts", "lost", "away", "proofs", "self_fenced", "settled", "outage"}
+KEYS = {
+    *("nodes", "states", "starts", "lost", "away", "proofs", "self_fenced", "settled"),
+    *("before", "outage"),
+}
 
 
 def wrong(text, result):
@@ -47,7 +51,22 @@ def wrong(text, result):
         for vm, node in (lost | expected.get("away", {})).items()
         if vms[vm]["node"] == node
     ]
+    if "before" in expected and _before(story) != expected["before"]:
+        told.append(f"before: {_before(story)}, expected {expected['before']}")
     return told + _outage(expected.get("outage", {}), vms)
+
+
+def _before(story):
+    """Revocations, proofs, guests given away and power taken, until HA has its next leader."""
+    found = []
+    for event in story:
+        if event["kind"] == "leader" and event["role"] == "ha":
+            break
+        is_taken = event["kind"] == "power" and event["t"] > story[0]["t"] and not event["on"]
+        is_given = event["kind"] == "vm_state" and event["state"] == "recovering"
+        if is_taken or is_given or event["kind"] in ("node_revoked", "death_proven"):
+            found.append(event["kind"])
+    return found
 
 
 def _outage(limits, vms):
