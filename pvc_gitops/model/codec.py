@@ -97,13 +97,17 @@ def _decoder(of: Any) -> Callable[[Any], Any]:  # noqa: ANN401  a type expressio
     if origin is not None and issubclass(origin, Mapping):
         item = _decoder(args[1])
         return lambda value: {key: item(each) for key, each in value.items()}
-    return lambda value: value
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:  # noqa: ANN401  JSON that means itself
+    return value
 
 
 def _optional_decoder(args: tuple[Any, ...]) -> Callable[[Any], Any]:
     (inner,) = [arg for arg in args if arg is not type(None)]
     item = _decoder(inner)
-    return lambda value: None if value is None else item(value)
+    return item if item is _as_it_is else lambda value: None if value is None else item(value)
 
 
 def _tuple_decoder(args: tuple[Any, ...]) -> Callable[[Any], Any]:
@@ -118,17 +122,20 @@ def _dataclass_decoder(cls: type) -> Callable[[Any], Any]:
     hints = typing.get_type_hints(cls)
     names = {f.name for f in dataclasses.fields(cls)}
     required = {f.name for f in dataclasses.fields(cls) if _has_no_default(f)}
-    decoders = {name: _decoder(hints[name]) for name in names}
+    decoders = {name: _decoder(hints[name]) for name in sorted(names)}
+    others = [(name, item) for name, item in decoders.items() if item is not _as_it_is]
 
     def build(value: Any) -> Any:  # noqa: ANN401
         if not isinstance(value, Mapping):
             raise ValueError(f"{cls.__name__}: expected an object, got {type(value).__name__}")
-        unknown, missing = value.keys() - names, required - value.keys()
-        if unknown or missing:
+        if not required <= value.keys() <= names:
+            unknown, missing = value.keys() - names, required - value.keys()
             raise ValueError(
                 f"{cls.__name__}: unknown keys {sorted(unknown)}, missing keys {sorted(missing)}"
             )
-        return cls(**{key: decoders[key](each) for key, each in value.items()})
+        return cls(
+            **{**value, **{name: item(value[name]) for name, item in others if name in value}}
+        )
 
     return build
 
