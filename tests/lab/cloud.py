@@ -134,10 +134,16 @@ class Cloud:
 
     def marker(self, guest: str) -> str:
         pattern = rf"PVC-GUEST-READY hostname={re.escape(guest)}\b.*"
+        log = f"/var/log/libvirt/pvc/{guest}.log"
 
         def look() -> str:
-            found = re.findall(pattern, self.console(guest))
-            return found[-1].strip() if found else ""
+            # One that has moved spoke where it was started.
+            owner = self.owner(guest)
+            for node in (owner, *(each for each in self.nodes() if each != owner)):
+                found = re.findall(pattern, self.on(node, "cat", log, ok=(0, 1)))
+                if found:
+                    return str(found[-1]).strip()
+            return ""
 
         return str(until(f"{guest}'s marker on its console", GUESTS_LIMIT_S, look))
 
