@@ -248,7 +248,7 @@ class _Draw:
                 # The others' clocks run away: they give it up while it still holds its lease.
                 (
                     *(f"clock {each} rate {MAD_RATE}" for each in self.nodes if each != node),
-                    *(f"bmc {node} off", f"network {node} off"),
+                    *(f"bmc {node} off", f"agent {node} pause", f"network {node} off"),
                     *(f"wait {chance.uniform(3.6, 4.9):.1f}", f"network {node} on"),
                 ),
                 # A move that is cut off at either end.

@@ -15,7 +15,7 @@ from pvc_gitops.controllers.records import read_all
 from pvc_gitops.ha import fencing
 from pvc_gitops.model import paths
 from pvc_gitops.model.ha import ProofKind
-from pvc_gitops.model.records import Applied, IncarnationRecord
+from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.schedules import told
 from pvc_gitops.sim.store import Client
@@ -59,13 +59,15 @@ def no_lease():
 
 
 def no_owner():
-    """An agent starts guests, whoever's they are."""
+    """An agent starts guests that wait, whoever's they are."""
     tick = guests.tick
 
     def tick_all(world, view, memory):
         # An agent reads the records of its own guests only.
         every = read_all(world.store, paths.GUESTS, Applied)
-        return tick(world, replace(view, guests=every), memory)
+        placed = view.placements.items()
+        more = {n: every[n] for n, p in placed if p.state is GuestPhase.WAITING and n in every}
+        return tick(world, replace(view, guests={**view.guests, **more}), memory)
 
     guests.owns, guests.tick = lambda _world, _placement: True, tick_all
 
