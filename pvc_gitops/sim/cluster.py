@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pvc_gitops.controllers import agent, ha, plan
@@ -35,9 +34,10 @@ from pvc_gitops.sim.hardware import (
     VaultPort,
 )
 from pvc_gitops.sim.insides import Insides, ProbesPort
-from pvc_gitops.sim.kernel import Event, Kernel
+from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.machines import Bmcs, MachinesPort
 from pvc_gitops.sim.migration import Migrations
+from pvc_gitops.sim.node import SimClock, SimJournal, SimNode
 from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.proposals import ProposalsPort
@@ -52,67 +52,6 @@ BOOT_S: Final = 60.0
 STARTED_AT_S: Final = 1_767_225_600  # the wall clock when a simulation begins: 2026-01-01, UTC
 _FORMATION: Final = 1
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class SimClock:
-    """The Clock port of one machine."""
-
-    kernel: Kernel
-    machine: MachineClock
-    started_at_s: int
-
-    def now_s(self) -> int:
-        return self.started_at_s + int(self.kernel.now_s)
-
-    def monotonic_s(self) -> float:
-        return self.machine.now_s()
-
-
-@dataclass(slots=True)
-class SimJournal:
-    """The Journal port: everything ends up in the simulation's events."""
-
-    record: Callable[..., None]
-    node: str
-
-    def event(self, kind: str, **fields: object) -> None:
-        self.record(kind, **{"node": self.node, **fields})
-
-
-@dataclass(slots=True, eq=False)
-class SimNode:
-    """One machine."""
-
-    name: NodeName
-    declared: Node
-    clock: MachineClock
-    guests: Guests
-    interfaces: Interfaces
-    guard: SimGuard
-    agent: Process
-    planner: Process | None
-    ha: Process | None
-    mirror: Mirror
-    notes: dict[str, Json]
-    archive: list[Json] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)  # on its disk, by path
-    has_mains: bool = False
-    is_powered: bool = False
-    is_up: bool = False  # booted
-    is_paused: bool = False
-    is_leaving: bool = False  # it goes down in order
-    has_store: bool = True
-    boots: int = 0
-    clients: dict[str, Client] = field(default_factory=dict)
-    boot_event: Event | None = None
-
-    @property
-    def is_coordinator(self) -> bool:
-        return self.declared.role is NodeRole.COORDINATOR
-
-    def processes(self) -> tuple[Process, ...]:
-        return tuple(p for p in (self.agent, self.planner, self.ha) if p is not None)
 
 
 class SimCluster:

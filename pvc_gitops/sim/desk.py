@@ -16,7 +16,8 @@ from pvc_gitops.model.ids import Address
 from pvc_gitops.model.intents import CLUSTER, Intent, IntentKind
 from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import Applied, Target
-from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.node import SimNode
 from pvc_gitops.world.protocol import Question
 
 STEP_S: Final = 0.1

@@ -12,10 +12,11 @@ from typing import Any
 from pvc_gitops.model import paths
 from pvc_gitops.model.ids import Address, NodeName
 from pvc_gitops.model.records import Applied
-from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.hardware import Guests
 from pvc_gitops.sim.leaving import shut_down
 from pvc_gitops.sim.machines import Mood
+from pvc_gitops.sim.node import SimNode
 from pvc_gitops.sim.wires import Net
 
 

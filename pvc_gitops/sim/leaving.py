@@ -6,8 +6,9 @@ from typing import Final
 
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.inventory import GuestState
-from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.hardware import SHUTDOWN_S
+from pvc_gitops.sim.node import SimNode
 
 LOOK_S: Final = 0.5
 GUESTS_S: Final = 90.0  # then whoever still runs is ended: a machine does go down

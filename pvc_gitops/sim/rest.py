@@ -31,7 +31,8 @@ from pvc_gitops.model.records import (
 from pvc_gitops.model.values import replace
 from pvc_gitops.planner.planner import plan
 from pvc_gitops.sim import autonomy
-from pvc_gitops.sim.cluster import SimCluster, SimNode
+from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.node import SimNode
 from pvc_gitops.sim.store import Client
 from pvc_gitops.world.protocol import Status
 
