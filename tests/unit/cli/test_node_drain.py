@@ -87,12 +87,12 @@ def test_a_drain_shows_who_goes_where_and_who_stays(repo, tmp_path):
     ]
 
 
-def test_without_plan_it_says_that_it_did_nothing_and_fails(repo, tmp_path):
+def test_what_is_for_a_plan_is_refused_where_something_would_be_moved(repo, tmp_path):
     file = everything_on(repo, "hv1", tmp_path / "inventory.json")
     output, _, error = run(node, "drain", "hv2", "--repo", repo, "--inventory", file)
-    assert output.splitlines()[0] == "hv2: no guest is there"
+    assert not output
     assert isinstance(error, UsageError)
-    assert "nothing was moved" in str(error)
+    assert "are for --plan" in str(error)
 
 
 def test_as_json_with_an_exit_code(repo, tmp_path):
