@@ -24,6 +24,8 @@ OF_AUTONOMY = frozenset(
     | {"fence_ended", "claim_freed", "ha", "bmc", "vm_state", "vm_ready", "vm"}
     | {"guest_failed", "guest_goes_ahead", "guest_waits", "alarm"}
     | {"hold", "hold_observed"}
+    | {"guest_ordered", "guest_handed_over", "guest_migrated", "guest_not_moved", "guest_given_up"}
+    | {"node_drained"}
 )
 REPOSITORY = "repository"
 BOOTED = "settled"  # the story begins after the first of them
