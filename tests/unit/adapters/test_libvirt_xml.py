@@ -109,6 +109,7 @@ DOMAINS = st.builds(
     disks=by_name(DISKS, 12),
     nics=by_name(NICS, 11),
     console_log=st.booleans(),
+    agent=st.booleans(),
     ends_at_reboot=st.booleans(),
 )
 

@@ -55,6 +55,13 @@ class FakeCluster:
         self.standing = [each for each in self.standing if each.id != name]
 
 
+def test_a_guest_that_has_failed_is_asked_for_again(monkeypatch):
+    fake = FakeCluster(state=GuestPhase.FAILED)
+    told = run(monkeypatch, fake, "start", "db1")
+    assert [(each.kind, each.data) for each in fake.made] == [(IntentKind.RETRY, {})]
+    assert "vm/db1 runs on hv1" in told
+
+
 def a_wish(kind, data, name, for_s=None):
     return Intent(id=name, kind=kind, subject="vm/db1", by="ann", reason="", made_at_s=0,
                   expires_at_s=for_s, data=data)  # fmt: skip
