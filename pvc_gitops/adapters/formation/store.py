@@ -69,15 +69,6 @@ class FoundingStore:
             found = client.exists_async(paths.incarnation(node)).get(timeout=CALL_S)
         return found is not None
 
-    def join(self, member: str, super_password: str) -> None:
-        """Let a server in that runs already, by its line of the member list. Raises StoreUnavailable,
-        also while it has not caught up."""
-        with self._session(SUPER_USER, super_password) as client:
-            asked = client.reconfig_async(
-                joining=member, leaving=None, new_members=None, from_config=-1
-            )
-            asked.get(timeout=CALL_S)
-
     def servers(self) -> Mapping[int, str]:
         """The running ensemble: id -> address, as ZooKeeper itself records it."""
         with self._session(USER, self._password) as client:

@@ -28,8 +28,6 @@ def line(founding: Founding) -> None:
     _prepare(founding)
     systemd.enable(UNIT)
     systemd.start(UNIT)
-    if founding.progress.has(RETURNING):
-        founding.wait("zookeeper", lambda: _membership_missing(founding))
     founding.wait("zookeeper", lambda: _quorum_missing(founding))
     founding.journal.end("zookeeper", f"zookeeper quorum {_in_quorum(founding)}")
     founding.journal.begin("records")
@@ -72,20 +70,6 @@ def _quorum_missing(founding: Founding) -> str | None:
     if store.mode_of(mine) is not None:
         return None
     return f"zookeeper quorum ({_in_quorum(founding)} serve)"
-
-
-def _membership_missing(founding: Founding) -> str | None:
-    """An ensemble that was recovered without this server lets it in again, once it has caught up."""
-    mine = founding.layout.my_member
-    assert mine is not None
-    ensemble = founding_store(founding)
-    try:
-        if mine.id not in ensemble.servers():
-            line = render.members([mine]).strip()
-            ensemble.join(line, founding.secrets.zookeeper_super)
-    except StoreUnavailable as err:
-        return f"the ensemble to let this server in ({err.reason})"
-    return None
 
 
 def _records_missing(founding: Founding) -> str | None:
