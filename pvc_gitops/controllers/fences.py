@@ -223,9 +223,9 @@ def _revoke(world: World, lead: Leadership, seen: NodeView, act: Revoke) -> None
 
 def _prove(world: World, lead: Leadership, seen: NodeView, kind: ProofKind, evidence: str) -> None:
     assert seen.fence is not None
-    store, state = world.store, seen.state
+    store, state = world.store, NodeState.FENCED
     if not is_dead(seen):  # else a better proof of the same death
-        state = node_states.after(state, NodeEvent.PROVEN_DEAD)
+        state = node_states.after(NodeState.FENCING, NodeEvent.PROVEN_DEAD)
     proof = Proof(
         incarnation=seen.fence.incarnation,
         kind=kind,
