@@ -46,6 +46,7 @@ def test_one_that_is_left_goes_on_with_all_that_it_knew(three):
     client = connected(left)
     client.create("/kept", b"all that was")
     client.stop()
+    client.close()
     for server in three.servers:
         server.kill()
 
