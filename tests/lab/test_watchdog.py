@@ -124,11 +124,11 @@ def test_with_host_and_bmc_dead_together_w_proves_the_death(cloud: Cloud) -> Non
         if entry["kind"] == "act"
     ]
     assert any(f"{victim} is proven dead: lease 6 s and watchdog 10 s" in t for t in acts), acts
+    cloud.lab.bmc(victim, on=True)
+    cloud.lab.power(victim, "on")
     for name in sorted(lost):
         cloud.marker(name)
         assert cloud.counter(name) >= counted[name], "it began with another disk"
-    cloud.lab.bmc(victim, on=True)
-    cloud.lab.power(victim, "on")
     wait_for_all(cloud, set(before))
     assert took_s <= WITHOUT_BMC_S
 
