@@ -62,6 +62,12 @@ class ServiceManager:
         self.notify.setblocking(False)
         self.kept = {}
 
+    def end(self):
+        self.collect()
+        self.notify.close()
+        for descriptor in self.kept.values():
+            os.close(descriptor)
+
     def collect(self):
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -139,3 +145,4 @@ def test_hand_overs_leave_no_gap(tmp_path, ensemble, machine_slice, device):
         assert time.monotonic() < silent_s + WAITS_S + 2.0
         time.sleep(0.05)
     assert machine.resets[0] - silent_s > WAITS_S - 1.0
+    manager.end()
