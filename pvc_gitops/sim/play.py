@@ -102,7 +102,9 @@ class Player:
     def _know(self, vm: str, place_of: str) -> None:
         """A guest that is not there, and is declared nowhere, is a mistake of the script."""
         cluster = self.cluster
+        domains = (node.guests.domains for node in cluster.nodes.values())
         known = cluster.placements().keys() | _guests_of(cluster.spec)
+        known |= {name for each in domains for name in each}
         if vm in known:
             return
         known |= self._declared_now()

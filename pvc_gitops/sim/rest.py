@@ -14,6 +14,7 @@ from pvc_gitops.controllers.status import status
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Quarantine, Withheld
+from pvc_gitops.model.ha import Fence
 from pvc_gitops.model.ids import Address, VmName
 from pvc_gitops.model.inventory import GuestState, Inventory, NodeState
 from pvc_gitops.model.records import (
@@ -89,9 +90,15 @@ def _of_sight(cluster: SimCluster) -> str:
     for node in cluster.reaching():
         life = _get(cluster, paths.incarnation(node.name), IncarnationRecord)
         is_well = node.guard.is_up and not node.guard.is_paused and life is not None
-        if is_well and memory.watch.state(node.name, life, now_s, lease_s) is NodeState.UNKNOWN:
+        is_silent = memory.watch.state(node.name, life, now_s, lease_s) is NodeState.UNKNOWN
+        is_fenced = cluster.get(paths.fence(node.name), Fence) is not None
+        is_behind = not is_fenced and memory.told.get(node.name) in _OF_FENCES
+        if is_well and (is_silent or is_behind):
             return f"{node.name} has not been seen yet"
     return ""
+
+
+_OF_FENCES = (NodeState.FENCING, NodeState.FENCED)
 
 
 def _of_guests(cluster: SimCluster) -> str:

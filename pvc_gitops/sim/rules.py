@@ -43,6 +43,8 @@ class Rules:
         cluster = self.cluster
         if cluster.reaches_store(node):
             return False
+        if cluster.post.delay_s >= self._lease_s:
+            return True
         voters = cluster.ensemble.servers
         guards = (cluster.nodes[v].guard for v in voters if self._hears(node, v))
         witnesses = sum(1 for guard in guards if guard.is_up and not guard.is_paused)

@@ -77,8 +77,9 @@ def test_nothing_is_planned_on_an_older_look_at_ceph():
     one.play("wait 30\ncommit again\nwait 120\n")
     assert events(one, "step_failed") == []
     ceph.osds = osds
-    one.play("settle 900\n")
+    one.play("wait 60\nsettle 900\n")  # storage is looked at again within a minute
     assert one.is_settled
+    assert "app2" in states(one)
     assert set(states(one).values()) == {"running"}
     assert ceph.trash["vms"] == ()
 

@@ -85,13 +85,13 @@ def test_what_is_trimmed_from_the_store_is_in_every_archive(monkeypatch):
 
 
 def test_a_coordinator_that_is_away_holds_the_trimming_back_only_for_so_long(monkeypatch):
-    monkeypatch.setattr(ledger, "KEPT_MAX", 14)
+    monkeypatch.setattr(ledger, "KEPT_MAX", 16)
     monkeypatch.setattr(ledger, "PRESSING", 2)
     one = play(
         ON + "settle\npower hv3 off\nwait 130\ncommit less\nsettle\nwait 200\n", commits=COMMITS
     )
     archived = world(one).store.read_children(paths.LEDGER_ARCHIVED)
-    assert archived["hv3"].value["number"] < 14
+    assert archived["hv3"].value["number"] < 16
     head = read(world(one).store, paths.LEDGER_HEAD, LedgerHead)
     assert head.oldest > 1
     assert [entry.number for entry in entries(one)] == list(range(1, head.number + 1))
