@@ -148,9 +148,20 @@ class Cloud:
         return str(until(f"{guest}'s marker on its console", GUESTS_LIMIT_S, look))
 
     def address(self, guest: str) -> str:
-        found = re.search(r"address=([0-9.]+)", self.marker(guest))
-        assert found, self.marker(guest)
-        return found.group(1)
+        """As it said when it booted, on whichever node: one that moved alive has not said it here."""
+        pattern = rf"PVC-GUEST-READY hostname={re.escape(guest)}\b.*?address=([0-9.]+)"
+
+        def look() -> str:
+            for node in (self.owner(guest), *self.nodes()):
+                if not self.lab.node(node).is_on():
+                    continue
+                said = self.on(node, "cat", f"/var/log/libvirt/pvc/{guest}.log", ok=(0, 1))
+                found = re.findall(pattern, said)
+                if found:
+                    return str(found[-1])
+            return ""
+
+        return str(until(f"{guest}'s address on a console", GUESTS_LIMIT_S, look))
 
     def counter(self, guest: str) -> int:
         """What the guest has counted on its own disk, over all its lives."""
