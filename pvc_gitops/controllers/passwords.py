@@ -49,7 +49,8 @@ def tick(world: World, view: View, memory: PasswordMemory) -> PasswordMemory:
     if memory.commit == commit or memory.wanted is not None or view.now_s < memory.again_at_s:
         return memory
     if not world.repo.has(commit):
-        return memory  # this node's mirror follows in a moment; until then the earlier ones are good
+        # This node's mirror follows in a moment; until then the earlier ones are good.
+        return memory
     world.jobs.start(JOB, lambda _: keep(world, commit))
     return replace(memory, wanted=commit)
 
