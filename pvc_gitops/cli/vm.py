@@ -196,7 +196,8 @@ def migrate(
                 raise UsageError(f"vm/{name} was not moved: {now.why or 'its wish was ended'}")
             return is_there and now.state in (before.state, GuestPhase.RUNNING)
 
-        now = _wait(client, name, has_moved)
+        _wait(client, name, has_moved)
+        now = _placement(client, name)  # it was asked after what `_wait` had read
         click.echo(f"vm/{name} is {now.state} on {now.owner}")
 
 
