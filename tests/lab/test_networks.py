@@ -253,16 +253,22 @@ def test_a_rebooted_node_has_its_networks_and_guests_back_once(cloud: Cloud) -> 
 
     def is_back() -> bool:
         try:
-            return {name for name, nodes in cloud.domains().items() if "hv2" in nodes} == guests
+            domains = cloud.domains()
         except (AssertionError, subprocess.TimeoutExpired):
             return False
+        # On its way home a guest has a second, paused domain.
+        is_home = {name for name, nodes in domains.items() if "hv2" in nodes} == guests
+        return is_home and all(len(nodes) == 1 for nodes in domains.values())
 
-    until("its guests run again", REBOOT_S, is_back)
-    assert all(len(nodes) == 1 for nodes in cloud.domains().values())
+    until("its guests are home", REBOOT_S, is_back)
     inside = cloud.lab.node("hv1").enter([])
     for address, guest in addresses.items():
         until(f"{guest} at {address}", REBOOT_S, lambda a=address, g=guest: answers(inside, a) == g)
     after = {name: guest["starts"] for name, guest in cloud.status()["guests"].items()}
-    assert after == {name: count + (name in guests) for name, count in starts.items()}
+    # They moved away alive and came back, or were stopped and started: once, and only those.
+    assert all(
+        after[name] - count in ((0, 1) if name in guests else (0,))
+        for name, count in starts.items()
+    )
     assert serving(cloud, "hv2") == served
     until("nothing is left to do", 60, lambda: "Nothing to do" in cloud.try_pvc("plan").stdout)
