@@ -169,6 +169,9 @@ class Client:
             return None
         if epoch < 0:
             self.process.spend()
+            self._reach("lead", paths.epoch(role))
+            if path not in self.tree.records:
+                return None  # it stood still, and its session ended meanwhile
             before = self.tree.records[paths.epoch(role)]
             self.tree.apply(
                 (Put(path=paths.epoch(role), value={"leader": node}, version=before.version),)
@@ -219,6 +222,9 @@ class Client:
 
     def _stand(self, role: str, node: NodeName) -> None:
         self.process.spend()
+        self._reach("stand", paths.election(role))
+        if self.is_expired:
+            raise StoreUnavailable("stand", paths.election(role), "the session is over")
         self.tree.sequence += 1
         path = f"{paths.election(role)}/{self.tree.sequence:010d}"
         value: Json = {"node": node}
