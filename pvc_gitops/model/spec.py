@@ -27,6 +27,7 @@ from pvc_gitops.model.ids import (
     Vni,
     VolumeName,
 )
+from pvc_gitops.model.known import made_once
 from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.transitions import NO_TRANSITIONS, Transitions
 from pvc_gitops.model.trust import NO_TRUST, Trust
@@ -110,6 +111,7 @@ class Cluster:
     formation: str  # new, restore
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Cluster:
         source, apply, ha = spec["source"], spec["apply"], spec["ha"]
         scheduling = spec["scheduling"]
@@ -195,6 +197,7 @@ class Node:
     is_retired: bool
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Node:
         bmc = spec.get("bmc")
         identity = spec.get("identity", {})
@@ -244,6 +247,7 @@ class Pool:
     is_protected: bool
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Pool:
         return cls(
             name=PoolName(name),
@@ -266,6 +270,7 @@ class Image:
     pool: PoolName
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Image:
         return cls(
             name=ImageName(name),
@@ -287,6 +292,7 @@ class Volume:
     is_protected: bool
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Volume:
         image = spec.get("source", {}).get("image")
         return cls(
@@ -322,6 +328,7 @@ class Network:
     dns_servers: tuple[str, ...]
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Network:
         ipv4 = spec.get("ipv4")
         vni = spec.get("vni")
@@ -412,6 +419,7 @@ class VirtualMachine:
     is_protected: bool
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> VirtualMachine:
         placement = spec["placement"]
         return cls(
@@ -476,6 +484,7 @@ class Group:
     max_per_node: int  # of members on one node, for `apart`
 
     @classmethod
+    @made_once
     def from_spec(cls, name: str, spec: Spec) -> Group:
         return cls(
             name=GroupName(name),
