@@ -42,6 +42,7 @@ from pvc_gitops.sim.origin import Mirror, Origin, RepoPort
 from pvc_gitops.sim.process import Process
 from pvc_gitops.sim.proposals import ProposalsPort
 from pvc_gitops.sim.rules import Rules
+from pvc_gitops.sim.sessions import end_session
 from pvc_gitops.sim.store import SESSION_S, Client, Tree
 from pvc_gitops.sim.wires import Net, Wires
 from pvc_gitops.spec.load import load
@@ -184,17 +185,13 @@ class SimCluster:
             client = self.nodes[name].clients.pop(process.name, None)
             if client is not None:
                 client.close()
-                self.kernel.after(SESSION_S, client.expire)
+                end_session(self, client, is_gone=lambda: True)
 
         def on_still(process: Process) -> None:
             # It does not ping: its session ends like a dead one's.
             client = self.nodes[name].clients.get(process.name)
-
-            def look() -> None:
-                if client is not None and process.stands_still:
-                    client.expire()
-
-            self.kernel.after(SESSION_S, look)
+            if client is not None:
+                end_session(self, client, is_gone=lambda: process.stands_still)
 
         def process(what: str, tick: Callable[[World, Any], Any], memory: type) -> Process:
             def begin(self_: Process) -> tuple[Callable[[Any], Any], Any]:

@@ -27,7 +27,7 @@ def shut_down(cluster: SimCluster, name: NodeName, *, comes_back: bool) -> None:
     for process in node.processes():
         client = node.clients.get(process.name)
         process.die()
-        if client is not None:
+        if client is not None and cluster.reaches_store(name):
             client.expire()  # it said goodbye
     for guest in sorted(node.guests.domains):
         _ask(cluster, node, guest)

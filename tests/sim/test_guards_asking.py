@@ -101,3 +101,15 @@ def test_a_guard_that_stands_still_counts_nothing_that_it_reads_too_late():
     assert ended_guests(one) == {"hv1"}
     one.play("zk hv2 start; zk hv3 start\nsettle\n")
     assert one.result()["violations"] == []
+
+
+def test_a_client_that_dies_without_a_quorum_does_not_end_the_guests_of_others():
+    """Nobody can end its session: nothing is logged that looks as if a server had voted."""
+    one = settled()
+    one.play(f"{NO_QUORUM}wait 4\nagent hv2 kill; planner hv3 kill; ha hv1 pause\nwait 30\n")
+    assert ended_guests(one) == set()
+    one.play(
+        "zk hv2 start; zk hv3 start\nagent hv2 start; planner hv3 start; ha hv1 resume\nsettle\n"
+    )
+    assert one.is_settled
+    assert one.result()["violations"] == []
