@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def end_session(cluster: SimCluster, client: Client, *, is_gone: Callable[[], bool]) -> None:
     """End it a session's time from now, if the client is gone then.
 
-    It is a transaction, so only a quorum can do it; one that is new gives every session its time again.
+    It is a transaction, so only a quorum can do it; one that is new does so within that time.
     """
 
     def look() -> None:
