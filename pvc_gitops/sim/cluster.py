@@ -492,6 +492,7 @@ class SimCluster:
                 if is_running and not self.ceph.is_blocked(each.address):
                     for disk in each.domain.disks:
                         writers.setdefault((disk.pool, disk.image), set()).add((guest, node.name))
+        self.hands.cut_off()
         for known, writer in self.hands.writers():
             writers.setdefault(known, set()).add(writer)
         self.checkers.writers_are(writers)

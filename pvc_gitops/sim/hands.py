@@ -28,9 +28,11 @@ class Hands:
     open_by: dict[str, Hand] = field(default_factory=dict)
 
     def open(self, guest: str, node: NodeName, address: str, disks: tuple[Disk, ...]) -> None:
-        """Write to its disks from a node. Refused, as an exclusive mapping is, while it runs."""
+        """Write to its disks from a node. Refused, as an exclusive mapping is, while it runs, and where
+        a disk is gone."""
         is_free = not any(self.ceph.watchers.get(disk) for disk in disks)
-        if not is_free or guest in self.open_by:
+        is_there = all(disk in self.ceph.images for disk in disks)
+        if not (is_free and is_there) or guest in self.open_by:
             return
         hand = Hand(node, f"{address}:0/{self.ceph.nonce()}", disks)
         if self.ceph.is_blocked(hand.address):
@@ -51,9 +53,14 @@ class Hands:
         for guest in [guest for guest, hand in self.open_by.items() if hand.node == node]:
             self.ceph.close(self.open_by.pop(guest).address, is_clean=False)
 
+    def cut_off(self) -> None:
+        """Whom Ceph has blocked has lost its locks: it writes no more, also when its host is let in."""
+        for guest, hand in tuple(self.open_by.items()):
+            if self.ceph.is_blocked(hand.address):
+                del self.open_by[guest]
+
     def writers(self) -> Iterator[tuple[Disk, tuple[str, str]]]:
         """Which disk may be written by whom."""
         for guest, hand in self.open_by.items():
-            if not self.ceph.is_blocked(hand.address):
-                for disk in hand.disks:
-                    yield disk, (f"a hand at {guest}", hand.node)
+            for disk in hand.disks:
+                yield disk, (f"a hand at {guest}", hand.node)

@@ -76,8 +76,12 @@ class Guests:
         if not self.can_reach_storage():
             return "no storage there"
         address = f"{self.storage_address}:0/{self.ceph.nonce()}"
-        for disk in domain.disks:
-            self.ceph.open(disk.pool, disk.image, address)
+        try:
+            for disk in domain.disks:
+                self.ceph.open(disk.pool, disk.image, address)
+        except PoolError as error:
+            self.ceph.close(address, is_clean=True)
+            return str(error)
         self.domains[domain.name] = SimDomain(domain, GuestState.PAUSED, address, reason=ARRIVING)
         self.on_change()
         return ""
