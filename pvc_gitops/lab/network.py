@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from pvc_gitops.lab.paths import LabPaths, NodePaths
 from pvc_gitops.lab.process import run, send, wait_for
-from pvc_gitops.lab.topology import NETWORKS, NodeHardware, Topology
+from pvc_gitops.lab.topology import NETWORKS, NodeHardware, Topology, derive_mac
 
 # Linux bridges by the names of the networks.
 END_LIMIT_S = 3.0
@@ -38,8 +38,12 @@ def ensure(paths: LabPaths, topology: Topology) -> None:
     there = links(paths)
     for switch in topology.switches:
         if switch.name not in there:
-            # No spanning tree and no forward delay: a port forwards at once.
-            ip(paths, [f"link add name {switch.name} type bridge stp_state 0 forward_delay 0"])
+            # No spanning tree and no forward delay: a port forwards at once. An address of its own: else
+            # it takes that of a port, and changes when a machine loses its power, so that nobody
+            # reaches a BMC for nine seconds, until caches of neighbours have been asked anew.
+            mac = derive_mac(paths.name, "switch", switch.name)
+            bridge = "type bridge stp_state 0 forward_delay 0"
+            ip(paths, [f"link add name {switch.name} address {mac} {bridge}"])
         ip(paths, [f"link set {switch.name} mtu {switch.mtu_bytes} up"])
     length = ipaddress.IPv4Network(topology.switch("upstream").subnet).prefixlen
     ip(paths, [f"addr replace {topology.gateway}/{length} dev upstream"])
