@@ -40,9 +40,23 @@ def block(world: World, lead: Leadership, fence: Fence, machine: Machine) -> Non
     """Close Ceph to the incarnation. Raises PoolError, StoreError."""
     del machine
     _confirm(world, lead, fence)
+    confirmed_s = world.clock.monotonic_s()
     world.pools.mark_down(fence.node)
     for each in fence.storage_addresses:
         world.pools.block(f"{each}:0/0", BLOCKED_S)
+    if world.clock.monotonic_s() - confirmed_s > FRESH_S:
+        _put_back(world, fence)
+
+
+def _put_back(world: World, fence: Fence) -> None:
+    """Whoever stood still before the last act may have closed Ceph to a life that nobody fences any more:
+    with the fence back, who leads by now releases it. It decides nothing, so it needs no lead."""
+    blocked = replace(fence, is_blocked=True)
+    try:
+        world.store.commit((put(paths.fence(fence.node), blocked, None),))
+    except StoreConflict:
+        return  # one stands, and its end opens Ceph as well
+    world.journal.event("fence_put_back", of=fence.node, incarnation=fence.incarnation)
 
 
 def release(world: World, lead: Leadership, fence: Fence, machine: Machine) -> None:

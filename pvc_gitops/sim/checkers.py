@@ -139,7 +139,7 @@ class Checkers:
             if op.path.startswith(f"{paths.PLACEMENT}/"):
                 self._placed(op.path.rpartition("/")[2], op.value, checked)
                 self._turned(op.path, op.value, records)
-            role = _role_of(op.path)
+            role = None if _is_put_back(op) else _role_of(op.path)
             if role is not None and not leads(role):
                 self.broken("epoch", f"{op.path} was written by who does not lead {role} today")
             if op.path == paths.TARGET:
@@ -173,6 +173,13 @@ _TURNS: Final = frozenset(
     for state, event, to in guest_states.TABLE.edges()
     if event is not guest_states.GuestEvent.OWNER_SILENT  # readers show it, and no record says it
 )
+
+
+def _is_put_back(op: Create | Put) -> bool:
+    """A fence that begins as blocked is one that is over: whoever blocked too late asks for its release.
+    A leader's begins unblocked, with the revocation."""
+    is_fence = isinstance(op, Create) and op.path.startswith(f"{paths.FENCES}/")
+    return is_fence and bool(op.value["is_blocked"])
 
 
 def _role_of(path: str) -> str | None:

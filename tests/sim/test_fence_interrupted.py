@@ -39,3 +39,28 @@ def test_wherever_a_leader_dies_amid_a_fence_the_node_has_power_in_the_end():
         if cut == [False, True] and proof["by"] == "watchdog" and orders:
             given_back += 1
     assert given_back, "no story of these has cut a fence between off and on"
+
+
+# A leader stands still amid a fence without a BMC; the node is back and released before it goes on.
+STILL = """settle
+bmc hv3 off
+ha hv1 stall 22 {effects}
+network hv3 off
+wait 16
+network hv3 on
+wait 40
+settle
+"""
+
+
+def test_a_leader_that_blocks_too_late_has_the_node_released_again():
+    put_back = 0
+    for effects in range(1, 8):
+        one = Player(SimCluster(BASE), read_folder=lambda _: {})
+        one.play(ON + STILL.format(effects=effects))
+        assert one.is_settled
+        assert one.result()["violations"] == []
+        assert not one.cluster.ceph.blocklist, effects
+        assert {vm["state"] for vm in one.result()["vms"].values()} == {"running"}
+        put_back += len(events(one, "fence_put_back"))
+    assert put_back, "no leader of these stood still between its last look and the blocklist"
