@@ -27,6 +27,7 @@ def test_every_coordinator_has_tried_every_bmc_and_the_blocklist(cloud: Cloud) -
     assert "192.0.2.1" not in cloud.on("hv1", "ceph", "osd", "blocklist", "ls")
 
 
+@pytest.mark.long
 def test_a_bmc_that_dies_is_found_at_once_by_who_asks_and_soon_by_all(cloud: Cloud) -> None:
     cloud.lab.bmc("hv2", on=False)
     try:

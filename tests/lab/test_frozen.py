@@ -20,7 +20,7 @@ from test_watchdog import BACK_LIMIT_S, host_pid, wait_for_all
 
 from pvc_gitops.lab.cgroup import of_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 VICTIM = "hv2"
 ELSEWHERE_LIMIT_S = 120.0
