@@ -50,6 +50,7 @@ def test_a_killed_guest_is_started_again_with_its_data_and_says_when_it_is_ready
     assert re.search(r"\bready\b", cloud.pvc("explain", f"vm/{GUEST}"))
 
 
+@pytest.mark.long
 def test_a_guest_that_its_node_cannot_start_runs_elsewhere(declared: Cloud) -> None:
     cloud = declared
     counted, was = cloud.counter(GUEST), _placement(cloud)
