@@ -18,7 +18,7 @@ from pvc_gitops.lab.watchdog import SOCKET, WAITS_S, Device
 
 pytestmark = pytest.mark.lab
 
-# As systemd starts a service with a kept descriptor: it is number three, and the process knows its own id.
+# As systemd starts a service with a kept descriptor: as number three, told its own process id.
 TAKE_OVER = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
