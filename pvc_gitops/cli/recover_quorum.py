@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HA: Final = "pvc-ha.service"
 CONNECT_S: Final = 30.0
+BEGIN_S: Final = 3.0  # a BMC is given its order within that, or not at all
 ASKED_MAX: Final = 3  # a BMC that is busy refuses a session now and then
 _BRANCH: Final = "refs/remotes/source"
 
@@ -137,6 +138,7 @@ def _proof(
 def _by_bmc(member: RecordedMember, config: dict[str, dict[str, str]]) -> str:
     """Raises WorldError where the BMC proves nothing."""
     from pvc_gitops.adapters.fence import FenceAgents
+    from pvc_gitops.adapters.system import SystemClock
     from pvc_gitops.errors import BmcError
     from pvc_gitops.world.names import BMC_PASSWORDS
 
@@ -154,7 +156,7 @@ def _by_bmc(member: RecordedMember, config: dict[str, dict[str, str]]) -> str:
     if found != wanted:
         why = f"its BMC is {found}, not {wanted}: another machine's"
         raise BmcError("prove the death of", member.name, why, retryable=False)
-    machines.switch_off(member.name, bmc)
+    machines.switch_off(member.name, bmc, by_s=SystemClock().monotonic_s() + BEGIN_S)
     return "its BMC took our OFF and read OFF twice"
 
 

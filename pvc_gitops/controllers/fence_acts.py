@@ -73,8 +73,8 @@ def cycle(world: World, lead: Leadership, fence: Fence, machine: Machine) -> Non
     node, bmc, machines = fence.node, machine.bmc, world.machines
     identify(world, node, bmc)
     # Written before the button is pressed: whoever leads later knows whose power we took.
-    _confirm(world, lead, fence, is_off=True)
-    machines.switch_off(node, bmc)
+    confirmed_s = _confirm(world, lead, fence, is_off=True)
+    machines.switch_off(node, bmc, by_s=confirmed_s + FRESH_S)
     answering = machines.answering(machine.addresses)
     if answering:
         why = f"it says off, and the node answers at {', '.join(answering)}: it is disbelieved"
@@ -104,8 +104,9 @@ def _confirm(
     *,
     is_back: bool = False,
     is_off: bool = False,
-) -> None:
-    """Raises StoreError unless the act may be done now.
+) -> float:
+    """When it was asked that the act may be done; what was told is believed for FRESH_S from then. Raises
+    StoreError unless it may.
 
     Args:
         world: of the process that is about to act.
@@ -129,3 +130,4 @@ def _confirm(
     late_s = world.clock.monotonic_s() - sent_s
     if late_s > FRESH_S:
         raise StoreUnavailable("confirm", path, f"the answer came after {late_s:.1f} s")
+    return sent_s

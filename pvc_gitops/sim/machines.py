@@ -74,10 +74,12 @@ class MachinesPort:
         self._ask("identify", node)
         return _guid(self.bmcs.behind(node))
 
-    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
+    def switch_off(self, node: NodeName, bmc: Bmc | None, *, by_s: float) -> None:
         del bmc
         self._ask("switch off", node)
         self.process.spend()
+        if self.process.clock.now_s() >= by_s:
+            raise BmcError("switch off", f"the BMC of {node}", "it is too late", retryable=True)
         victim = self.bmcs.behind(node)
         if self.bmcs.mood(node) is Mood.LIE:
             self.bmcs.denied.add(victim)

@@ -655,8 +655,12 @@ class Machines(Protocol):
         """The identity that the controller itself reports, as 32 hex digits."""
         ...
 
-    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
-        """Power off; returns when the controller has read OFF twice, a second apart."""
+    def switch_off(self, node: NodeName, bmc: Bmc | None, *, by_s: float) -> None:
+        """Power off; returns when the controller has read OFF twice, a second apart.
+
+        The order begins before `by_s` on `Clock.monotonic_s`, or never, also where this process is
+        stopped right before it: what was true when it was decided may not be true any more.
+        """
         ...
 
     def switch_on(self, node: NodeName, bmc: Bmc | None) -> None: ...

@@ -54,7 +54,8 @@ def test_a_node_that_is_fenced_while_it_is_heard():
 def test_a_node_that_is_switched_off_while_it_is_heard():
     one = play(ON + "settle\n")
     leader = one.cluster.leader()
-    one.cluster.world_of(leader, leader.ha).machines.switch_off("hv2", None)
+    world = one.cluster.world_of(leader, leader.ha)
+    world.machines.switch_off("hv2", None, by_s=world.clock.monotonic_s() + 1)
     assert rules(one) == {"fence"}
 
 

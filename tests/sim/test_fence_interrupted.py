@@ -2,7 +2,9 @@
 
 from simulated import BASE, ON, events
 
+from pvc_gitops.errors import BmcError
 from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.machines import MachinesPort
 from pvc_gitops.sim.play import Player
 
 # hv3's network is gone and its guard too. HA dies after so many effects; then the BMC is out of reach
@@ -64,3 +66,33 @@ def test_a_leader_that_blocks_too_late_has_the_node_released_again():
         assert {vm["state"] for vm in one.result()["vms"].values()} == {"running"}
         put_back += len(events(one, "fence_put_back"))
     assert put_back, "no leader of these stood still between its last look and the blocklist"
+
+
+# Its leader stands still amid a fence that its BMC would prove; another one ends that fence meanwhile.
+ASLEEP = """settle
+ha hv1 stall 22 {effects}
+network hv3 off
+wait 16
+network hv3 on
+wait 60
+settle
+"""
+
+
+def test_a_leader_that_stood_still_before_the_button_presses_it_no_more(monkeypatch):
+    too_late, press = [], MachinesPort.switch_off
+
+    def pressed(machines, node, bmc, *, by_s):
+        try:
+            press(machines, node, bmc, by_s=by_s)
+        except BmcError as error:
+            too_late.append(error)  # nobody else hears of it: it leads no more
+            raise
+
+    monkeypatch.setattr(MachinesPort, "switch_off", pressed)
+    for effects in range(5, 9):
+        one = Player(SimCluster(BASE), read_folder=lambda _: {})
+        one.play(ON + ASLEEP.format(effects=effects))
+        assert one.is_settled
+        assert one.result()["violations"] == [], effects
+    assert too_late, "no leader of these stood still between its last look and the button"

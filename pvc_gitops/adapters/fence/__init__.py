@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,17 @@ LIMIT_S: Final = 8.0  # OFF, with its reading back, takes 1 to 2 s (measured)
 PING_S: Final = 1
 READ_APART_S: Final = 1.0  # between the two readings of OFF (D10)
 WORDS_MAX: Final = 300
+# Begin a program before a moment of CLOCK_BOOTTIME, or never. It looks at the clock itself: between our
+# own look and its start this process, or the whole machine, may stand still. From then on it is bounded
+# by a timer of the kernel, and its children with it.
+_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
+_BY: Final = """\
+import os, sys, time
+late_s = time.clock_gettime(time.CLOCK_BOOTTIME) - float(sys.argv[1])
+if late_s >= 0:
+    sys.exit(f"it is too late by {late_s:.1f} s: nothing was ordered")
+os.execvp("timeout", ["timeout", "--signal=KILL", *sys.argv[2:]])
+"""
 # Kinds of which the identity can be read: IPMI's Get System GUID, as raw bytes (`mc guid` guesses
 # their order).
 _IPMITOOL: Final = ("ipmitool", "-I", "lanplus", "-C", "3", "-N", "1", "-R", "2")
@@ -111,9 +123,9 @@ class FenceAgents:
             raise BmcError("identify", f"the BMC of {node}", why, retryable=True)
         return found
 
-    def switch_off(self, node: NodeName, bmc: Bmc | None) -> None:
+    def switch_off(self, node: NodeName, bmc: Bmc | None, *, by_s: float) -> None:
         assert bmc is not None
-        self._agent(node, bmc, "off")
+        self._agent(node, bmc, "off", by_s=by_s)
         self._must_be_off(node, bmc)
         time.sleep(READ_APART_S)
         self._must_be_off(node, bmc)
@@ -139,12 +151,24 @@ class FenceAgents:
             found = list(pool.map(answers, addresses))
         return tuple(a for a, is_there in zip(addresses, found, strict=True) if is_there)
 
-    def _agent(self, node: NodeName, bmc: Bmc, action: str, *, good: tuple[int, ...] = (0,)) -> str:
+    def _agent(
+        self,
+        node: NodeName,
+        bmc: Bmc,
+        action: str,
+        *,
+        good: tuple[int, ...] = (0,),
+        by_s: float | None = None,
+    ) -> str:
         words = (
             f"action={action}\nip={bmc.address}\nusername={bmc.username}\n"
             f"password={self._password(node)}\n{_OPTIONS.get(bmc.agent, '')}"
         )
-        return _run(action, node, (f"fence_{bmc.agent}",), stdin=words, good=good)
+        argv: tuple[str, ...] = (f"fence_{bmc.agent}",)
+        if by_s is not None:
+            bound = (sys.executable, "-I", "-S", "-c", _BY, f"{by_s:.3f}", f"{LIMIT_S:g}")
+            argv = (*bound, *_DIES_WITH_US, *argv)
+        return _run(action, node, argv, stdin=words, good=good)
 
     def _password(self, node: NodeName) -> str:
         try:
@@ -163,8 +187,8 @@ def _run(
 ) -> str:
     try:
         done = subprocess.run(
-            ("setpriv", "--pdeathsig", "KILL", "--", *argv), input=stdin, capture_output=True,
-            text=True, errors="replace", timeout=LIMIT_S, check=False,
+            (*_DIES_WITH_US, *argv), input=stdin, capture_output=True, text=True,
+            errors="replace", timeout=LIMIT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as err:
         why = f"no answer within {LIMIT_S:.0f} s"
