@@ -36,9 +36,16 @@ ORDER = (
     "recovery",
     "failover",
     "watchdog",
-    "frozen",
     "fence_check",
+    "pauses",
+    "store_full",
+    "links",
+    "migration_faults",
+    "alone",
+    "power",
+    "frozen",
     "silence",
+    "endurance",
     "cold_start",
 )
 

@@ -7,12 +7,10 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from cloud import Cloud, until
-
-from pvc_gitops.lab.cgroup import of_lab
+from faults import host_pid, wait_for_all
 
 pytestmark = pytest.mark.lab
 
@@ -20,29 +18,12 @@ VICTIM = "hv3"
 WAITS_S = 10.0
 RESET_LIMIT_S = 16.0  # W, the last petting a quarter of a second before, and the switch
 WITHOUT_BMC_S = 35.0  # host and BMC dead together: from the cut until the guests run elsewhere
-BACK_LIMIT_S = 240.0
 RESTARTED_LIMIT_S = 12.0
 
 
 def guard_file(cloud: Cloud, node: str) -> dict[str, object]:
     value: dict[str, object] = json.loads(cloud.on(node, "cat", "/run/pvc/guard.json"))
     return value
-
-
-def wait_for_all(cloud: Cloud, names: set[str]) -> None:
-    """Every node is back, every guest runs once, and storage is whole."""
-    until(
-        "all nodes are back",
-        BACK_LIMIT_S,
-        lambda: all(node["state"] == "online" for node in cloud.status()["nodes"].values()),
-    )
-    until("all guests run", BACK_LIMIT_S, lambda: set(cloud.domains()) == names)
-    assert all(len(nodes) == 1 for nodes in cloud.domains().values()), cloud.domains()
-    until(
-        "storage is whole",
-        BACK_LIMIT_S,
-        lambda: cloud.status()["storage"]["health"] == "HEALTH_OK",
-    )
 
 
 def test_the_incarnation_names_the_device_and_its_w(cloud: Cloud) -> None:
@@ -131,15 +112,3 @@ def test_with_host_and_bmc_dead_together_w_proves_the_death(cloud: Cloud) -> Non
         assert cloud.counter(name) >= counted[name], "it began with another disk"
     wait_for_all(cloud, set(before))
     assert took_s <= WITHOUT_BMC_S
-
-
-def host_pid(node: str, cloud: Cloud, inside: int) -> int:
-    """A process of a node as the host numbers it."""
-    group = of_lab(cloud.lab.paths.name) / node
-    for procs in group.rglob("cgroup.procs"):
-        for pid in procs.read_text(encoding="ascii").split():
-            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-            numbers = next(ln for ln in status.splitlines() if ln.startswith("NSpid:")).split()[1:]
-            if len(numbers) > 1 and numbers[-1] == str(inside):
-                return int(pid)
-    raise AssertionError(f"{node} has no process {inside}")
