@@ -1,5 +1,5 @@
-"""Debian's kernel with a real watchdog device, in a QEMU machine: it panics and hangs, or the process that
-pets the device stands still, and the device resets it, no earlier than it should."""
+"""Debian's kernel with a real watchdog device, in a QEMU machine: it panics and hangs, or the process
+that pets the device stands still, and the device resets it, no earlier than it should."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.long]
 HOME = Path(__file__).resolve().parents[2]
 LIMIT_S = 900.0
 W_S = 10.0
-LATE_S = 4.0  # the petting before, a boot loader's moment, an emulated clock
+LATE_S = 14.0  # until its kernel begins again: firmware and loader under emulation
 # Three boots. What a boot does last stands on the disk, with the wall clock: the machine's own, which
 # goes on through a reset.
 JOB = """
@@ -78,4 +78,4 @@ def test_a_stopped_guard_and_a_kernel_that_panicked_are_reset(tmp_path: Path) ->
     print(f"a new boot began, s after the last word: {found}")
     assert set(found) == {"stopped", "panic"}, text[-3000:]
     for what, after_s in found.items():
-        assert W_S - 1.0 <= after_s <= W_S + LATE_S + 10.0, (what, after_s)
+        assert W_S - 1.0 <= after_s <= W_S + LATE_S, (what, after_s)
