@@ -1,26 +1,41 @@
 """Guests on their way on the real stack: libvirt's migrations, the two owners, a node that is emptied.
 
-A third node pings the guest every 10 ms all the way; the largest gap is printed. The budget is a second
-on a machine of its own; the limit here is for two cores that emulate six guests beside three nodes.
+A third node pings the guest every 10 ms all the way; the largest gap is printed. A connection that a
+client outside opened before, and on which nothing was said, is answered after. The budget is a second on
+a machine of its own; the limit here is for two cores that emulate six guests beside three nodes.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from cloud import Cloud, until
+from cloud import ANSWER_LIMIT_S, Cloud, until
+
+from pvc_gitops.lab import network
 
 pytestmark = pytest.mark.lab
 
 PING_S = 0.01
 GAP_LIMIT_S = 15.0
 MOVED_LIMIT_S = 120.0
+# Outside: a connection on which nothing is said until input ends; then what is answered.
+IDLE = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 80), timeout=20) as there:
+    print("connected", flush=True)
+    sys.stdin.read()
+    there.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    print(there.makefile().read().split("\\n")[-2], flush=True)
+"""
 _REPLY = re.compile(r"^\[([0-9.]+)\].*icmp_seq=", re.MULTILINE)
 
 
@@ -52,6 +67,25 @@ def pinged(cloud: Cloud, node: str, address: str) -> Iterator[Gap]:
     found.seconds = max((b - a for a, b in itertools.pairwise(times)), default=99.0)
 
 
+@contextmanager
+def silent_connection(cloud: Cloud, node: str, address: str) -> Iterator[list[str]]:
+    """A client outside is connected by way of a node, and asks only when the block has ended."""
+    up = next(n for n in cloud.lab.topology().nodes if n.name == node).nic("upstream").address
+    network.ip(cloud.lab.paths, [f"route replace {address} via {up.partition('/')[0]}"])
+    said: list[str] = []
+    try:
+        with subprocess.Popen(
+            cloud.lab.outside([sys.executable, "-c", IDLE, address]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as client:  # fmt: skip
+            assert client.stdout is not None
+            assert client.stdout.readline() == "connected\n"
+            yield said
+            said.append(client.communicate("", timeout=ANSWER_LIMIT_S)[0])
+    finally:
+        network.ip(cloud.lab.paths, [f"route del {address}"])
+
+
 def left_on(cloud: Cloud, node: str) -> list[str]:
     return [name for name, nodes in cloud.domains().items() if node in nodes]
 
@@ -65,8 +99,10 @@ def test_a_guest_moves_alive_and_answers_all_the_way(cloud: Cloud) -> None:
     to = other(cloud, source)
     counted, address = cloud.counter("web1"), cloud.address("web1")
     marks = cloud.console("web1").count("PVC-GUEST-READY")
-    with pinged(cloud, other(cloud, source, to), address) as gap:
+    third = other(cloud, source, to)
+    with silent_connection(cloud, third, address) as told, pinged(cloud, third, address) as gap:
         said = cloud.pvc("vm", "migrate", "web1", to)
+    assert json.loads(told[0])["hostname"] == "web1"
     print(
         f"moved {source} -> {to}: longest gap {gap.seconds * 1000:.0f} ms of {gap.replies} replies"
     )
