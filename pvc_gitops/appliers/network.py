@@ -124,24 +124,13 @@ def bridge_of(record: Applied, *, local_address: str, core_mtu_bytes: int) -> Br
     network = Network.from_spec(record.name, record.spec)
     if network.vni is None:
         return None
-    ipv4 = network.ipv4
-    gateway = None
-    if ipv4 is not None and ipv4.gateway is not None:
-        gateway = f"{ipv4.gateway}/{ipv4.subnet.partition('/')[2]}"
     return Bridge(
         vni=network.vni,
-        mtu_bytes=mtu_bytes(network, core_mtu_bytes),
+        mtu_bytes=network.guest_mtu_bytes(core_mtu_bytes),
         local_address=local_address,
-        gateway=gateway,
+        gateway=network.router,
         digest=record.digest,
     )
-
-
-def mtu_bytes(network: Network, core_mtu_bytes: int) -> int:
-    """What guests may send: declared, or all that fits into a VXLAN packet."""
-    if network.mtu_bytes is not None:
-        return network.mtu_bytes
-    return core_mtu_bytes - names.VXLAN_OVERHEAD_BYTES
 
 
 def dhcp_of(
@@ -160,7 +149,7 @@ def dhcp_of(
         gateway=network.ipv4.gateway,
         domain=network.domain,
         dns_servers=network.dns_servers,
-        mtu_bytes=mtu_bytes(network, core_mtu_bytes),
+        mtu_bytes=network.guest_mtu_bytes(core_mtu_bytes),
         hosts=known,
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, assert_never
 
-from pvc_gitops.appliers import network
 from pvc_gitops.appliers.outcome import Applier, Outcome, Progress, Writes
 from pvc_gitops.errors import ApplyError, HypervisorError, PrereqError
 from pvc_gitops.model import paths
@@ -221,7 +220,7 @@ def domain_of(
                 bridge=names.bridge(net.vni),
                 tap=names.tap(record.name, name),
                 model=nic.model,
-                mtu_bytes=network.mtu_bytes(net, core_mtu_bytes),
+                mtu_bytes=net.guest_mtu_bytes(core_mtu_bytes),
             )
         )
     missing = sorted(vm.disks.keys() - record.disks.keys())

@@ -34,10 +34,11 @@ def adopt(
     repo: Path,
     inventory_file: Path | None,
 ) -> None:
-    """Write documents for domains and RBD images that run or lie here and are not ours.
+    """Write documents for domains, RBD images and networks that run or lie here and are not ours.
 
-    Without WHAT it lists them: a domain by its name, an image as rbd/POOL/IMAGE. Nothing is touched
-    until the documents are committed; then what runs goes on as it runs, under our care.
+    Without WHAT it lists them: a domain or a bridge by its name, an image as rbd/POOL/IMAGE. With a
+    domain come the networks that it is on. Nothing is touched until the documents are committed; then
+    what runs goes on as it runs, under our care.
     """
     from pvc_gitops.cli.planning import Wish, planned
     from pvc_gitops.spec.found import found
@@ -71,7 +72,9 @@ def _chosen(known: Sequence[Found], what: tuple[str, ...]) -> list[Found]:
         if each.text is None:
             raise UsageError(f"{name} cannot be adopted: {each.hindrance}")
         chosen.append(each)
-    return chosen
+    needed = {of for each in chosen for of in each.needs}
+    chosen += [each for each in known if each.address in needed]
+    return list({each.address: each for each in chosen}.values())
 
 
 def _write(repo: Path, chosen: Sequence[Found]) -> None:

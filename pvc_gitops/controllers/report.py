@@ -8,6 +8,7 @@ from typing import Final
 from pvc_gitops.appliers import network, vm
 from pvc_gitops.controllers.records import write
 from pvc_gitops.controllers.view import View
+from pvc_gitops.errors import LinkError
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import PoolName, VmName, address
@@ -20,6 +21,7 @@ from pvc_gitops.model.inventory import (
     NodeState,
     UnmanagedDisk,
     UnmanagedGuest,
+    UnmanagedNetwork,
     UnmanagedNic,
 )
 from pvc_gitops.model.values import dataclass, replace
@@ -36,13 +38,16 @@ class ReportMemory:
     facts: NodeFacts | None = None
     sent_at_s: float = 0.0
     hardware: Hardware | None = None
+    bridges: tuple[UnmanagedNetwork, ...] = ()
+    looked_at_s: float | None = None  # for bridges that are not ours; a long list takes its time
 
 
 def tick(world: World, view: View, memory: ReportMemory, faults: tuple[str, ...]) -> ReportMemory:
     """Write the report if it says something new, or is old."""
     hardware = memory.hardware or world.hypervisor.hardware()
     before = memory.facts
-    facts = _facts(world, view, hardware, faults)
+    memory, wrong = _looked(world, view, memory)
+    facts = _facts(world, view, hardware, memory.bridges, (*faults, *wrong))
     _tell_drift(world, before, facts)
     if before is not None:
         facts = replace(
@@ -62,10 +67,27 @@ def tick(world: World, view: View, memory: ReportMemory, faults: tuple[str, ...]
         load=round(world.hypervisor.load() / LOAD_QUANTUM) * LOAD_QUANTUM,
     )
     write(world.store, paths.report(world.me.node), facts)
-    return ReportMemory(facts=facts, sent_at_s=view.now_s, hardware=hardware)
+    return replace(memory, facts=facts, sent_at_s=view.now_s, hardware=hardware)
 
 
-def _facts(world: World, view: View, hardware: Hardware, faults: tuple[str, ...]) -> NodeFacts:
+def _looked(world: World, view: View, memory: ReportMemory) -> tuple[ReportMemory, tuple[str, ...]]:
+    """The bridges that are not ours, looked at now and then; and what went wrong with it."""
+    if memory.looked_at_s is not None and view.now_s < memory.looked_at_s + REPORT_EVERY_S:
+        return memory, ()
+    try:
+        found = world.links.foreign()
+    except LinkError as error:
+        return memory, (f"the bridges of this node cannot be read: {error.reason}",)
+    return replace(memory, bridges=found, looked_at_s=view.now_s), ()
+
+
+def _facts(
+    world: World,
+    view: View,
+    hardware: Hardware,
+    foreign: tuple[UnmanagedNetwork, ...],
+    faults: tuple[str, ...],
+) -> NodeFacts:
     digests: dict[str, int] = {
         name: record.spec["vni"]
         for name, record in view.networks.items()
@@ -92,6 +114,7 @@ def _facts(world: World, view: View, hardware: Hardware, faults: tuple[str, ...]
             for name, vni in sorted(digests.items())
             if vni in bridges
         },
+        bridges=foreign,
         faults=tuple(sorted({*view.faults, *faults})),
         report_number=0,
         observed_at_s=0,

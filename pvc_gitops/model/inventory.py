@@ -114,6 +114,18 @@ class UnmanagedGuest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnmanagedNetwork:
+    """A bridge on a node that is not ours. `vni`: the network that ours would be made as in its place;
+    None where it is in nobody's way. `hindrance` says why it cannot be adopted, or ""."""
+
+    bridge: str
+    vni: int | None
+    mtu_bytes: int
+    gateway: str | None  # ADDRESS/PREFIX
+    hindrance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFacts:
     """A guest network as realised on a node. `digest` is of the applied record."""
 
@@ -139,6 +151,7 @@ class NodeFacts:
     report_number: int
     observed_at_s: int
     unmanaged: tuple[UnmanagedGuest, ...] = ()  # domains that are not ours, by name
+    bridges: tuple[UnmanagedNetwork, ...] = ()  # those that are not ours, by name
     load: float | None = None  # runnable tasks over a minute, in quarters; only ranks nodes
 
 

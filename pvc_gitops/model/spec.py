@@ -314,6 +314,9 @@ class Ipv4:
     dhcp_end: str | None
 
 
+VXLAN_OVERHEAD_BYTES: Final = 50  # outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A guest network."""
@@ -350,6 +353,19 @@ class Network:
             domain=spec.get("domain"),
             dns_servers=tuple(spec.get("dns", {}).get("servers", ())),
         )
+
+    @property
+    def router(self) -> str | None:
+        """The guests' gateway as its interface bears it, ADDRESS/PREFIX; IPv4."""
+        if self.ipv4 is None or self.ipv4.gateway is None:
+            return None
+        return f"{self.ipv4.gateway}/{self.ipv4.subnet.partition('/')[2]}"
+
+    def guest_mtu_bytes(self, core_mtu_bytes: int) -> int:
+        """What guests may send: declared, or all that fits into a VXLAN packet of the cluster network."""
+        if self.mtu_bytes is not None:
+            return self.mtu_bytes
+        return core_mtu_bytes - VXLAN_OVERHEAD_BYTES
 
 
 class RunState(StrEnum):

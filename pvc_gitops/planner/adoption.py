@@ -6,15 +6,15 @@ data; what else differs is put on record and waits for the guest's next start li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import Address, NodeName, PoolName
-from pvc_gitops.model.inventory import ImageFacts, UnmanagedGuest
-from pvc_gitops.model.plan import Action, Cause, Operation
+from pvc_gitops.model.inventory import ImageFacts, UnmanagedGuest, UnmanagedNetwork
+from pvc_gitops.model.plan import Action, Cause, ItemKind, Operation, Permit
 from pvc_gitops.model.records import Applied, DiskRef, Wanted
-from pvc_gitops.model.spec import Volume
+from pvc_gitops.model.spec import Network, Volume
 from pvc_gitops.model.transitions import Transition, Word
 from pvc_gitops.model.units import size_text
 from pvc_gitops.planner.context import Context
@@ -84,6 +84,58 @@ def adopted_volume(context: Context, draft: Draft, doc: Document, entry: Transit
         record=record,
     )
     created(draft, doc, record, Action.ADOPT, _because(entry, f"is {pool}/{image}"))
+
+
+def adopted_network(context: Context, draft: Draft, doc: Document) -> Cause | None:
+    """Why a network that is not ours yet becomes ours; None where it does not, and the report says so.
+
+    A bridge in its place is taken over by each node's agent with the guests that are plugged in: only
+    by a word, and only as it is.
+    """
+    entry, network = context.said(Word.ADOPTED, doc.address), Network.from_spec(doc.name, doc.spec)
+    found = {
+        node: bridge
+        for node in sorted(context.online)
+        for bridge in context.inventory.nodes[node].bridges
+        if network.vni is not None and bridge.vni == network.vni
+    }
+    if entry is None:
+        if not found:
+            return Cause(code="declared", text="declared, and not there yet", place=doc.place(()))
+        names = sorted({each.bridge for each in found.values()})
+        source = Address(f"bridge/{names[0]}")
+        draft.item(
+            ItemKind.BLOCKED,
+            doc.address,
+            "bridge-in-place",
+            f"{names[0]} is on {', '.join(found)} with VNI {network.vni}, and is nobody's",
+            remedy=f"adopted: [{source} as {doc.address}]; or another `vni`",
+            place=doc.place(("vni",)),
+            permits=(Permit(word=Word.ADOPTED, address=doc.address, source=source),),
+        )
+        return None
+    name = (entry.source or entry.address).partition("/")[2]
+    wrong = next(_differs(context, network, name, found), "")
+    if wrong:
+        _refuse(draft, doc, entry, wrong, f"write {doc.file} as it is; pvc adopt does it")
+        return None
+    return _because(entry, f"is {name} on {', '.join(found)}")
+
+
+def _differs(
+    context: Context, network: Network, name: str, found: Mapping[NodeName, UnmanagedNetwork]
+) -> Iterator[str]:
+    mtu_bytes = network.guest_mtu_bytes(context.cluster.networks["cluster"].mtu_bytes)
+    if not any(bridge.bridge == name for bridge in found.values()):
+        yield f"no bridge {name} that is nobody's has VNI {network.vni} on any node"
+    for node, bridge in found.items():
+        where = f"{bridge.bridge} on {node}"
+        if bridge.hindrance:
+            yield f"{where}: {bridge.hindrance}"
+        if bridge.mtu_bytes != mtu_bytes:
+            yield f"{where} has MTU {bridge.mtu_bytes}, not {mtu_bytes}"
+        if bridge.gateway != network.router:
+            yield f"{where} has the address {bridge.gateway or 'none'}, not {network.router or 'none'}"
 
 
 def _wrong_with(

@@ -158,6 +158,10 @@ class _Replay:
                     self.owners[name] = self.running[name] = step.node
                 case Operation.VM_FORGET:
                     yield from self._forgotten(step)
+                case Operation.NETWORK_PUT:
+                    yield from check_words.taken_over_wrong(
+                        step, self.inventory, self.records, self.words
+                    )
                 case _:
                     pass
             if step.operation in _DESTROYING:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import Address, NodeName, VmName
-from pvc_gitops.model.inventory import Inventory
+from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Operation, Plan, Step
 from pvc_gitops.model.records import Applied, Phase
 
@@ -107,6 +107,23 @@ def adopted_wrong(
             yield f"step {step.id} adopts {found.name}, which is {of}"
     if not any(word.split(" from ")[0] == f"adopted {step.address}" for word in words):
         yield f"step {step.id} adopts {found.name}, and nobody said so"
+
+
+def taken_over_wrong(
+    step: Step, inventory: Inventory, records: Mapping[Address, Applied], words: frozenset[str]
+) -> Iterator[str]:
+    """A new network takes the place of somebody's bridge only by a word."""
+    if step.record is None or step.address in records:
+        return
+    in_place = {
+        f"{bridge.bridge} on {node}"
+        for node, facts in inventory.nodes.items()
+        for bridge in facts.bridges
+        if facts.state is NodeState.ONLINE and bridge.vni == step.record.spec.get("vni") is not None
+    }
+    said = any(word.split(" from ")[0] == f"adopted {step.address}" for word in words)
+    if in_place and not said:
+        yield f"step {step.id} takes over {min(in_place)}, and nobody said so"
 
 
 def purged_wrong(

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pvc_gitops.errors import HypervisorError, PoolError
 from pvc_gitops.model.ids import NodeName
-from pvc_gitops.model.inventory import GuestState, Hardware
+from pvc_gitops.model.inventory import GuestState, Hardware, UnmanagedNetwork
 from pvc_gitops.model.values import replace
 from pvc_gitops.sim.ceph import Ceph
 from pvc_gitops.sim.kernel import Kernel
 from pvc_gitops.sim.migration import Migration, Migrations
 from pvc_gitops.sim.process import Process
 from pvc_gitops.world.names import AUTHORIZED_KEYS, BMC_PASSWORDS
+from pvc_gitops.world.names import bridge as bridge_name
 from pvc_gitops.world.ports import (
     ARRIVED,
     ARRIVING,
@@ -307,9 +308,10 @@ class Interfaces:
     bridges: dict[int, Bridge] = field(default_factory=dict)
     dhcp: dict[int, DhcpConfig] = field(default_factory=dict)
     neighbours: dict[int, tuple[Neighbour, ...]] = field(default_factory=dict)
+    foreign: dict[str, UnmanagedNetwork] = field(default_factory=dict)  # somebody else's, by name
 
     def reboot(self) -> None:
-        for table in (self.bridges, self.dhcp, self.neighbours):
+        for table in (self.bridges, self.dhcp, self.neighbours, self.foreign):
             table.clear()
 
 
@@ -323,8 +325,12 @@ class LinksPort:
     def bridges(self) -> Mapping[int, Bridge]:
         return dict(self.interfaces.bridges)
 
+    def foreign(self) -> tuple[UnmanagedNetwork, ...]:
+        return tuple(each for _, each in sorted(self.interfaces.foreign.items()))
+
     def create(self, bridge: Bridge) -> None:
         self.process.spend()
+        self.interfaces.foreign.pop(bridge_name(bridge.vni), None)
         self.interfaces.bridges[bridge.vni] = bridge
 
     def update(self, bridge: Bridge) -> None:

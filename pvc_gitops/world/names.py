@@ -22,8 +22,6 @@ AUTHORIZED_KEYS: Final = "/var/lib/pvc/authorized_keys"  # sshd_config.d/20-pvc.
 GUEST_SLICE: Final = "/sys/fs/cgroup/machine.slice"
 CONSOLE_LOGS: Final = "/var/log/libvirt/pvc"
 
-VXLAN_OVERHEAD_BYTES: Final = 50  # outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348)
-
 
 def bridge(vni: int) -> str:
     return f"br{vni}"

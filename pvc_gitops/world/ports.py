@@ -20,6 +20,7 @@ from pvc_gitops.model.inventory import (
     ImageFacts,
     PoolFacts,
     TrashFacts,
+    UnmanagedNetwork,
 )
 from pvc_gitops.model.preview import Answer, Ask, Told
 from pvc_gitops.model.source import Source
@@ -342,10 +343,15 @@ class Neighbour:
 
 
 class Links(Protocol):
-    """The kernel's network, by netlink and nftables; only what is ours."""
+    """The kernel's network, by netlink and nftables; touches only what is ours."""
 
     def bridges(self) -> Mapping[int, Bridge]:
         """By VNI."""
+        ...
+
+    def foreign(self) -> tuple[UnmanagedNetwork, ...]:
+        """Bridges that are not ours, by name, for those who would adopt one: `create` then takes what
+        bears its names as it is, with the guests that are plugged in."""
         ...
 
     def create(self, bridge: Bridge) -> None:

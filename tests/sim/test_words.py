@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulated import BASE, ON, changed, events, play, starts, states
 
-from pvc_gitops.model.inventory import GuestState, ImageFacts
+from pvc_gitops.model.inventory import GuestState, ImageFacts, UnmanagedNetwork
 from pvc_gitops.sim.hardware import SimDomain
 from pvc_gitops.sim.rest import look_at_status
 from pvc_gitops.world.ports import DiskAttachment, Domain, NicAttachment
@@ -214,3 +214,31 @@ def test_data_is_purged_after_its_time_and_not_before():
     assert (one.is_settled, one.result()["violations"]) == (True, [])
     assert one.cluster.ceph.trash["vms"] == ()
     assert record(one, "/pvc/guests/app2") is None
+
+
+def test_a_network_made_by_hand_becomes_ours_as_it_is():
+    live = UnmanagedNetwork(
+        bridge="br4242", vni=4242, mtu_bytes=1550, gateway="10.142.0.1/24", hindrance=""
+    )
+    adopt = dict(BASE)
+    adopt["networks/legacy.yaml"] = (
+        b"apiVersion: pvc/v1\nkind: Network\nmetadata: {name: legacy}\nspec:\n  type: managed\n"
+        b"  vni: 4242\n  ipv4: {subnet: 10.142.0.0/24, gateway: 10.142.0.1}\n"
+    )
+    unsaid = dict(adopt)
+    adopt["transitions.yaml"] = words("  adopted: [bridge/br4242 as network/legacy]\n")
+    one = play(ON + "settle\n", commits={"unsaid": unsaid, "adopt": adopt})
+    before, first = domains(one), min(one.cluster.nodes)
+    one.cluster.nodes[first].interfaces.foreign["br4242"] = live
+    one.play("wait 15\n")
+    (reported,) = record(one, f"/pvc/nodes/{first}/report")["bridges"]
+    assert reported["bridge"] == "br4242"
+    one.play("commit unsaid\nsettle 300\n")
+    assert record(one, "/pvc/networks/legacy") is None
+    assert all(4242 not in node.interfaces.bridges for node in one.cluster.nodes.values())
+    one.play("commit adopt\nsettle 300\n")
+    assert (one.is_settled, one.result()["violations"]) == (True, [])
+    assert domains(one) == before
+    for node in one.cluster.nodes.values():
+        assert node.interfaces.bridges[4242].gateway == "10.142.0.1/24"
+        assert node.interfaces.foreign == {}

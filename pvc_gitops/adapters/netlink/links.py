@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import re
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +18,12 @@ from typing import Any, Final
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pvc_gitops.adapters.netlink import rules
+from pvc_gitops.adapters.netlink import foreign, rules
+from pvc_gitops.adapters.netlink.foreign import ALIAS, is_ours, tunnel, vni_of
+from pvc_gitops.adapters.netlink.foreign import alias as alias_of
+from pvc_gitops.adapters.netlink.foreign import name as name_of
 from pvc_gitops.errors import LinkError
+from pvc_gitops.model.inventory import UnmanagedNetwork
 from pvc_gitops.world import names
 from pvc_gitops.world.ports import Bridge, Neighbour
 
@@ -28,7 +31,6 @@ from pvc_gitops.world.ports import Bridge, Neighbour
 Netlink = Any
 Message = Any
 
-ALIAS: Final = "pvc:"
 VXLAN_PORT: Final = 4789  # IANA's; Linux's own default is 8472
 NFT_LIMIT_S: Final = 20.0  # tens of milliseconds at rest
 # Our mark on host routes, so that they are found again: a number that nobody has registered
@@ -39,7 +41,6 @@ _PERMANENT: Final = 0x80  # NUD_PERMANENT
 _STATIC: Final = 0x40  # NUD_NOARP: how a forwarding entry that never ages is written
 _MASTER: Final = 0x04  # NTF_MASTER: the bridge's own table
 _LEARNED_ELSEWHERE: Final = 0x10  # NTF_EXT_LEARNED: by zebra
-_BRIDGE_NAME: Final = re.compile(r"br([1-9][0-9]{0,7})\Z")
 _SYSCTL: Final = Path("/proc/sys/net")
 
 
@@ -55,14 +56,20 @@ class NetlinkLinks:
 
     def bridges(self) -> Mapping[int, Bridge]:
         with self._netlink("list", "bridges") as netlink:
-            links = {_name(link): link for link in netlink.get_links()}
+            links = {name_of(link): link for link in netlink.get_links()}
             addresses = _addresses(netlink)
         found = [
             _bridge(vni, links, addresses)
             for name, link in sorted(links.items())
-            if (vni := _vni_of(name)) is not None and _is_ours(link)
+            if (vni := vni_of(name)) is not None and is_ours(link)
         ]
         return {bridge.vni: bridge for bridge in found}
+
+    def foreign(self) -> tuple[UnmanagedNetwork, ...]:
+        with self._netlink("list", "bridges") as netlink:
+            links = tuple(netlink.get_links())
+            addresses = _addresses(netlink)
+        return foreign.unmanaged(links, addresses, self._local_address, VXLAN_PORT)
 
     def create(self, bridge: Bridge) -> None:
         self._apply(bridge, "create")
@@ -118,8 +125,14 @@ class NetlinkLinks:
             # No spanning tree and no forward delay: a VXLAN port forwards at once.
             netlink.link("add", ifname=name, kind="bridge", br_stp_state=0, br_forward_delay=0)
         index = _needed_index(netlink, name)
-        # Guests' router advertisements must not give this node routes.
-        _write_sysctls({f"ipv6/conf/{name}/accept_ra": "0"})
+        _write_sysctls(
+            {
+                # Guests' router advertisements must not give this node routes.
+                f"ipv6/conf/{name}/accept_ra": "0",
+                # Guests on a bridge that is taken over learn the gateway's new MAC at once.
+                f"ipv4/conf/{name}/arp_notify": "1",
+            }
+        )
         netlink.link(
             "set", index=index, address=names.anycast_mac(bridge.vni), mtu=bridge.mtu_bytes
         )
@@ -129,7 +142,7 @@ class NetlinkLinks:
         name = names.vxlan(bridge.vni)
         known = netlink.get_links(ifname=name) if _index(netlink, name) is not None else ()
         for link in known:
-            if _tunnel(link) != (bridge.vni, bridge.local_address):
+            if tunnel(link) != (bridge.vni, bridge.local_address):
                 netlink.link("del", index=link["index"])  # its end is fixed when it is made
         if _index(netlink, name) is None:
             netlink.link(
@@ -178,10 +191,10 @@ def _bridge(
     vni: int, links: Mapping[str, Message], addresses: Mapping[int, Sequence[str]]
 ) -> Bridge:
     link, port = links[names.bridge(vni)], links.get(names.vxlan(vni))
-    tunnel = (None, "") if port is None else _tunnel(port)
+    end = (None, "") if port is None else tunnel(port)
     is_whole = (
         port is not None
-        and tunnel[0] == vni
+        and end[0] == vni
         and port.get_attr("IFLA_MASTER") == link["index"]
         and all(each["state"] == "up" for each in (link, port))
         and link.get_attr("IFLA_ADDRESS") == names.anycast_mac(vni)
@@ -190,46 +203,15 @@ def _bridge(
     return Bridge(
         vni=vni,
         mtu_bytes=link.get_attr("IFLA_MTU"),
-        local_address=tunnel[1],
+        local_address=end[1],
         gateway=own[0] if own else None,
-        digest=_alias(link).removeprefix(ALIAS) if is_whole else "",
+        digest=alias_of(link).removeprefix(ALIAS) if is_whole else "",
     )
 
 
-def _vni_of(name: str) -> int | None:
-    match = _BRIDGE_NAME.match(name)
-    return int(match[1]) if match else None
-
-
-def _is_ours(link: Message) -> bool:
-    return _alias(link).startswith(ALIAS) or _is_half_made(link)
-
-
-def _is_half_made(link: Message) -> bool:
-    """Ours before its alias was written: the anycast MAC is set first of all."""
-    vni = _vni_of(_name(link))
-    return vni is not None and link.get_attr("IFLA_ADDRESS") == names.anycast_mac(vni)
-
-
 def _vnis(netlink: Netlink) -> set[int]:
-    vnis = (_vni_of(_name(link)) for link in netlink.get_links() if _is_ours(link))
+    vnis = (vni_of(name_of(link)) for link in netlink.get_links() if is_ours(link))
     return {vni for vni in vnis if vni is not None}
-
-
-def _name(link: Message) -> str:
-    return str(link.get_attr("IFLA_IFNAME"))
-
-
-def _alias(link: Message) -> str:
-    return str(link.get_attr("IFLA_IFALIAS") or "")
-
-
-def _tunnel(link: Message) -> tuple[int | None, str]:
-    """A VXLAN's id and local address."""
-    data = (link.get_attr("IFLA_LINKINFO") or link).get_attr("IFLA_INFO_DATA")
-    if data is None:
-        return None, ""
-    return data.get_attr("IFLA_VXLAN_ID"), str(data.get_attr("IFLA_VXLAN_LOCAL") or "")
 
 
 def _index(netlink: Netlink, name: str) -> int | None:

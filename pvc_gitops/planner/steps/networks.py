@@ -12,6 +12,7 @@ from pvc_gitops.model.document import Document, Kind
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.plan import Action, Cause, Operation
 from pvc_gitops.model.records import Applied, Phase
+from pvc_gitops.planner.adoption import adopted_network
 from pvc_gitops.planner.context import Context
 from pvc_gitops.planner.diff import Difference
 from pvc_gitops.planner.draft import Draft
@@ -29,10 +30,7 @@ def plan_network(context: Context, draft: Draft, doc: Document) -> None:
         keep(draft, applied)
         return
     if applied is None:
-        record = _record(context, doc, None, None)
-        _put(context, draft, record, pre="")
-        created(draft, doc, record)
-        _ensure(context, draft, record)
+        _create(context, draft, doc)
         return
     if applied.phase is Phase.REMOVING:
         keep(draft, None)
@@ -51,6 +49,17 @@ def plan_network(context: Context, draft: Draft, doc: Document) -> None:
         return
     _put(context, draft, record, pre=applied.digest)
     updated(draft, doc, applied, record, found)
+    _ensure(context, draft, record)
+
+
+def _create(context: Context, draft: Draft, doc: Document) -> None:
+    because = adopted_network(context, draft, doc)
+    if because is None:
+        return
+    record = _record(context, doc, None, None)
+    _put(context, draft, record, pre="")
+    is_adopted = because.code == "adopted"
+    created(draft, doc, record, Action.ADOPT if is_adopted else Action.CREATE, because)
     _ensure(context, draft, record)
 
 

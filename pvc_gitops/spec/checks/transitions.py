@@ -24,7 +24,7 @@ _SAID_OF: Final[Mapping[Word, frozenset[Kind]]] = {
     ),
     Word.FORGOTTEN: frozenset({Kind.VM, Kind.VOLUME, Kind.IMAGE, Kind.POOL}),
     Word.RESTORED: frozenset({Kind.VM, Kind.VOLUME}),
-    Word.ADOPTED: frozenset({Kind.VM, Kind.VOLUME}),
+    Word.ADOPTED: frozenset({Kind.VM, Kind.VOLUME, Kind.NETWORK}),
     Word.DISRUPTED: frozenset({Kind.VM}),
 }
 # Words about an object that must be declared, for there to be anything to do to it.

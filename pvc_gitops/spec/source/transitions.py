@@ -52,11 +52,12 @@ TRANSITIONS: Final = record(
             f"volume/{_NAME} as volume/{_NAME}",
         ),
         "adopted": _addresses(
-            "What is live and not ours becomes ours as declared: a domain by its name, or "
-            "`rbd/POOL/IMAGE as volume/NAME`.",
+            "What is live and not ours becomes ours as declared: a domain by its name, "
+            "`rbd/POOL/IMAGE as volume/NAME`, or `bridge/BRIDGE as network/NAME`.",
             "vm/web5",
             f"domain/[A-Za-z0-9_.+-]{{1,63}} as vm/{_NAME}",
             f"rbd/{_NAME}/[A-Za-z0-9_.+-]{{1,100}} as volume/{_NAME}",
+            f"bridge/[A-Za-z0-9_.-]{{1,15}} as network/{_NAME}",
         ),
         "disrupted": _addresses(
             "Guests whose restart, replacement or move is meant, whatever the budgets.", "vm/db1"

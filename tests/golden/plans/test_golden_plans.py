@@ -18,6 +18,7 @@ from pvc_gitops.model.inventory import (
     NodeState,
     UnmanagedDisk,
     UnmanagedGuest,
+    UnmanagedNetwork,
     UnmanagedNic,
 )
 from pvc_gitops.model.records import Claim, GuestPhase
@@ -118,6 +119,17 @@ def happen(inventory, spec, line):  # noqa: C901, PLR0911, PLR0912  one case a v
             return with_image(inventory, key, int(size_mib))
         case ["unmanaged", node, name, mac, key, size_mib]:
             return foreign(with_image(inventory, key, int(size_mib)), node, name, mac, key)
+        case ["bridge", node, name, vni, mtu, gateway, *hindrance]:
+            bridge = UnmanagedNetwork(
+                bridge=name,
+                vni=int(vni),
+                mtu_bytes=int(mtu),
+                gateway=gateway,
+                hindrance=" ".join(hindrance),
+            )
+            facts = inventory.nodes[node]
+            facts = replace(facts, bridges=(*facts.bridges, bridge))
+            return replace(inventory, nodes={**inventory.nodes, node: facts})
         case ["done", count]:
             first = plan(spec, inventory, POLICY, None)
             done = first.steps[: int(count)]

@@ -15,7 +15,13 @@ from pvc_gitops.cli.allow import allow
 from pvc_gitops.cli.fmt import fmt
 from pvc_gitops.errors import UsageError
 from pvc_gitops.model.ids import CommitId
-from pvc_gitops.model.inventory import ImageFacts, UnmanagedDisk, UnmanagedGuest, UnmanagedNic
+from pvc_gitops.model.inventory import (
+    ImageFacts,
+    UnmanagedDisk,
+    UnmanagedGuest,
+    UnmanagedNetwork,
+    UnmanagedNic,
+)
 from pvc_gitops.planner import codec
 from pvc_gitops.planner.check import problems
 from pvc_gitops.planner.inventory import empty
@@ -173,6 +179,50 @@ def test_what_adopt_writes_is_adopted_and_the_plan_afterwards_is_empty(repo, inv
     then = plan(spec_of(repo), after, POLICY, after.target)
     assert then.steps == ()
     assert then.summary.blocked == 0
+
+
+def with_bridges(inventory):
+    """A network made by hand on two nodes, a guest on it, and what cannot be adopted."""
+    live = UnmanagedNetwork(
+        bridge="br4242", vni=4242, mtu_bytes=1400, gateway="10.142.0.1/24", hindrance=""
+    )
+    wrong = replace(live, bridge="virbr0", vni=None, hindrance="no VXLAN joins it with other nodes")
+    nodes = dict(inventory.nodes)
+    nodes["hv1"] = replace(nodes["hv1"], bridges=(live, wrong))
+    (guest, _) = nodes["hv2"].unmanaged
+    card = replace(guest.nics[0], bridge="br4242")
+    nodes["hv2"] = replace(nodes["hv2"], bridges=(live,), unmanaged=(replace(guest, nics=(card,)),))
+    return replace(inventory, nodes=nodes)
+
+
+def test_adopt_writes_a_network_as_it_is_live_and_the_plan_afterwards_is_empty(repo, inventory):
+    strange = with_bridges(with_strangers(inventory))
+    said = run(adopt, repo, strange)
+    assert "br4242             a bridge on hv1, hv2, as network/br4242" in said
+    assert "virbr0             a bridge on hv1, cannot be adopted: no VXLAN joins it" in said
+    run(adopt, repo, strange, "Legacy_DB")  # brings the network that it is on
+    made, after = carried_out(repo, strange)
+    assert {c.address: c.actions for c in made.changes} == {
+        "network/br4242": ("adopt",),
+        "vm/legacy-db": ("adopt",),
+    }
+    assert made.summary.downtime_s == 0
+    spec = after.applied["network/br4242"].spec
+    assert (spec["vni"], spec["mtu"]) == (4242, 1400)
+    assert spec["ipv4"] == {"subnet": "10.142.0.0/24", "gateway": "10.142.0.1"}
+    then = plan(spec_of(repo), after, POLICY, after.target)
+    assert then.steps == ()
+    assert then.summary.blocked == 0
+    assert "br4242" not in run(adopt, repo, after).replace("virbr0", "")
+
+
+def test_nodes_that_differ_in_a_bridge_keep_it_from_being_adopted(repo, inventory):
+    strange = with_bridges(with_strangers(inventory))
+    (live,) = strange.nodes["hv2"].bridges
+    facts = replace(strange.nodes["hv2"], bridges=(replace(live, mtu_bytes=9000),))
+    strange = replace(strange, nodes={**strange.nodes, "hv2": facts})
+    with pytest.raises(UsageError, match="hv2 has it with another VNI, MTU or address than hv1"):
+        run(adopt, repo, strange, "br4242")
 
 
 def test_adopt_writes_over_nothing(repo, inventory):

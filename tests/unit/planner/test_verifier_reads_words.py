@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from clusters import BASE, cluster, spec_of, vm, volume
+from clusters import BASE, cluster, network, spec_of, vm, volume
 
 from pvc_gitops.model.document import Place
 from pvc_gitops.model.inventory import (
@@ -15,6 +15,7 @@ from pvc_gitops.model.inventory import (
     TrashFacts,
     UnmanagedDisk,
     UnmanagedGuest,
+    UnmanagedNetwork,
     UnmanagedNic,
 )
 from pvc_gitops.model.plan import Operation
@@ -208,6 +209,19 @@ def test_an_adoption_where_it_does_not_run(adoption):
     made, inventory = adoption
     step = step_of(made, Operation.VM_ADOPT)
     caught(changed(made, step.id, node="hv1"), inventory, "does not run on hv1")
+
+
+def test_a_bridge_that_is_taken_over_although_nobody_said_so():
+    inventory = applied(*BASE)
+    bridge = UnmanagedNetwork(
+        bridge="br4242", vni=4242, mtu_bytes=1450, gateway="10.242.0.1/24", hindrance=""
+    )
+    facts = replace(inventory.nodes["hv2"], bridges=(bridge,))
+    inventory = replace(inventory, nodes={**inventory.nodes, "hv2": facts})
+    legacy = network("legacy", 4242)
+    spec = spec_of(*BASE, legacy, commit="2" * 40)
+    made = planned(said(spec, ("adopted", "network/legacy", "bridge/br4242")), inventory)
+    caught(unsaid(made), inventory, "takes over br4242 on hv2, and nobody said so")
 
 
 def test_an_adoption_that_nobody_said(adoption):
