@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cloud import Cloud, until
@@ -16,6 +17,7 @@ from pvc_gitops.world import names
 pytestmark = pytest.mark.lab
 
 APP = 1000
+DOORS = {22: "cluster", 2181: "cluster", 3300: "storage", 7481: "cluster", 16514: "cluster"}
 SPARE = 1900
 REACHED_S = 60.0  # BGP's 1 s timers, a DHCP answer; a guest emulated on a busy machine
 REBOOT_S = 240.0
@@ -153,6 +155,31 @@ def test_guests_reach_neither_other_nodes_nor_the_core(cloud: Cloud) -> None:
     for address in ["10.20.0.254", *(each for each in others if not each.endswith(f".{own}"))]:
         url = f"http://{cloud.address('web1')}/ping/{address}"
         assert json.loads(ask(cloud, cloud.owner("web1"), url))["ok"] is False, address
+
+
+def test_no_door_of_the_cluster_opens_to_a_guest(cloud: Cloud) -> None:
+    """ssh, ZooKeeper, Ceph's monitors, the peers' door, libvirt: each is open to nodes."""
+    own = cloud.owner("web1")
+    client, near = cloud.address("web1"), cloud.address("web2")
+
+    def is_open(address: str, port: int) -> bool:
+        said = ask(cloud, own, f"http://{client}/tcp/{address}/{port}")
+        answer: dict[str, bool] = json.loads(said)
+        return answer["open"]
+
+    assert is_open(near, 80)
+    doors = []
+    for node in cloud.nodes():
+        number = node.removeprefix("hv")
+        for port, network_of_it in DOORS.items():
+            home = {"cluster": "10.21.0", "storage": "10.22.0"}[network_of_it]
+            heard = cloud.on(node, "ss", "-Hltn", f"sport = :{port}")
+            assert heard, f"{node} does not listen on {port}"
+            doors += [(f"{net}.{number}", port) for net in {home, "10.20.0"}]
+    doors += [("10.100.0.1", port) for port in DOORS]
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        opened = list(pool.map(lambda door: is_open(*door), doors))
+    assert [door for door, is_it in zip(doors, opened, strict=True) if is_it] == []
 
 
 def test_a_discover_has_one_offer_and_nothing_of_the_gateway_leaves_its_node(cloud: Cloud) -> None:
