@@ -36,6 +36,11 @@ class Machine:
     addresses: tuple[str, ...]  # on the core networks
 
 
+def entry(address: str) -> str:
+    """All clients of a host, as Ceph's blocklist names them."""
+    return f"{address}:0/0"
+
+
 def block(world: World, lead: Leadership, fence: Fence, machine: Machine) -> None:
     """Close Ceph to the incarnation. Raises PoolError, StoreError."""
     del machine
@@ -43,7 +48,7 @@ def block(world: World, lead: Leadership, fence: Fence, machine: Machine) -> Non
     confirmed_s = world.clock.monotonic_s()
     world.pools.mark_down(fence.node)
     for each in fence.storage_addresses:
-        world.pools.block(f"{each}:0/0", BLOCKED_S)
+        world.pools.block(entry(each), BLOCKED_S)
     if world.clock.monotonic_s() - confirmed_s > FRESH_S:
         _put_back(world, fence)
 
@@ -62,9 +67,13 @@ def _put_back(world: World, fence: Fence) -> None:
 def release(world: World, lead: Leadership, fence: Fence, machine: Machine) -> None:
     """Open Ceph again, to the node's new life. Raises PoolError, StoreError."""
     del machine
-    _confirm(world, lead, fence, is_back=True)
+    confirmed_s = _confirm(world, lead, fence, is_back=True)
     for each in fence.storage_addresses:
-        world.pools.unblock(f"{each}:0/0")
+        late_s = world.clock.monotonic_s() - confirmed_s
+        if late_s > FRESH_S:
+            # The node may have died again, and its next life be the one that is shut out.
+            raise StoreUnavailable("release", fence.node, f"it took {late_s:.1f} s to begin")
+        world.pools.unblock(entry(each))
 
 
 def cycle(world: World, lead: Leadership, fence: Fence, machine: Machine) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import fences, holding, orders, ready, recover, recoveries
+from pvc_gitops.controllers import fences, holding, orders, ready, recover, recoveries, shut_out
 from pvc_gitops.controllers.beats import read_beats, read_incarnations
 from pvc_gitops.controllers.fence_acts import Machine
 from pvc_gitops.controllers.fences import FenceMemory
@@ -22,6 +22,7 @@ from pvc_gitops.controllers.ready import ReadyMemory
 from pvc_gitops.controllers.records import put, read, read_all
 from pvc_gitops.controllers.recover import Scene
 from pvc_gitops.controllers.recoveries import RecoveryMemory, Sight
+from pvc_gitops.controllers.shut_out import ShutOutMemory
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.ha import cold_start
@@ -67,6 +68,7 @@ class HaMemory:
     ready: ReadyMemory = field(default_factory=ReadyMemory)
     light: Light = Light()
     orders: OrdersMemory = field(default_factory=OrdersMemory)
+    shut_out: ShutOutMemory = field(default_factory=ShutOutMemory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,9 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
         look = _again(world, look, node)
     memory = _recover(world, memory, lead, look, now_s)
-    return replace(memory, orders=_order(world, memory, lead, look, now_s))
+    memory = replace(memory, orders=_order(world, memory, lead, look, now_s))
+    known = shut_out.Known(lives=look.incarnations, fences=look.fences, online=_online(look))
+    return replace(memory, shut_out=shut_out.tick(world, lead, memory.shut_out, known, now_s))
 
 
 def _order(
@@ -150,14 +154,19 @@ def _order(
             scene=look.scene,
             intents=look.intents,
             incarnations=look.incarnations,
-            online=frozenset(
-                name
-                for name, state in look.states.items()
-                if state is NodeState.ONLINE and name not in look.fences
-            ),
+            online=_online(look),
             claims=look.claims,
         ),
         now_s,
+    )
+
+
+def _online(look: _Look) -> frozenset[NodeName]:
+    """Whose heartbeats move, and of whom nobody doubts."""
+    return frozenset(
+        name
+        for name, state in look.states.items()
+        if state is NodeState.ONLINE and name not in look.fences
     )
 
 
