@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pvc_gitops.model import defaults
+from pvc_gitops.model.defaults import completed
 from pvc_gitops.model.document import Spec
 from pvc_gitops.model.ids import VmName
 from pvc_gitops.model.units import duration_s
@@ -19,9 +21,10 @@ class Readiness:
 
     @classmethod
     def from_spec(cls, spec: Spec) -> Readiness:
+        spec = completed(spec, defaults.READINESS)
         return cls(
             tcp=spec.get("tcp"),
-            agent=spec.get("agent", False),
+            agent=spec["agent"],
             after_s=duration_s(spec["after"]) if "after" in spec else 0.0,
             timeout_s=duration_s(spec["timeout"]),
         )
@@ -42,6 +45,7 @@ class Ha:
 
     @classmethod
     def from_spec(cls, spec: Spec) -> Ha:
+        spec = completed(spec, defaults.HA)
         ready = spec.get("ready")
         return cls(
             restart=spec["restart"],

@@ -12,6 +12,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final
 
+from pvc_gitops.model import defaults
+from pvc_gitops.model.defaults import completed
 from pvc_gitops.model.document import Document, Kind, Spec, by_kind
 from pvc_gitops.model.fields import Fields
 from pvc_gitops.model.ids import (
@@ -113,6 +115,7 @@ class Cluster:
     @classmethod
     @made_once
     def from_spec(cls, name: str, spec: Spec) -> Cluster:
+        spec = completed(spec, defaults.CLUSTER)
         source, apply, ha = spec["source"], spec["apply"], spec["ha"]
         scheduling = spec["scheduling"]
         reserve = scheduling["reserve_memory"]
@@ -455,7 +458,7 @@ class VirtualMachine:
                 groups=tuple(GroupName(group) for group in placement["groups"]),
                 strategy=Strategy(placement["strategy"]) if "strategy" in placement else None,
             ),
-            ha=Ha.from_spec(spec["ha"]),
+            ha=Ha.from_spec(spec.get("ha", {})),
             migration_method=spec["migration"]["method"],
             max_downtime_s=duration_s(spec["migration"]["max_downtime"]),
             reboot_for_changes=spec["reboot_for_changes"],
