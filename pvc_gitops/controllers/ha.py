@@ -50,6 +50,10 @@ BEATS_EVERY_S: Final = (
     1.0  # as often as they are written: every second of delay is a second of outage
 )
 WITHOUT_STORE_S: Final = 1.0
+# After a conflict the next look is taken at once, and later each time that it meets another: a record
+# that cannot be written must keep neither this process nor the store busy.
+CONFLICT_S: Final = 0.1
+CONFLICT_MAX_S: Final = 1.0
 WATCHED: Final = (paths.PLACEMENT, paths.FENCES)
 
 
@@ -69,6 +73,7 @@ class HaMemory:
     light: Light = Light()
     orders: OrdersMemory = field(default_factory=OrdersMemory)
     shut_out: ShutOutMemory = field(default_factory=ShutOutMemory)
+    conflicts: int = 0  # one after the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +105,14 @@ def tick(world: World, memory: HaMemory) -> HaMemory:
         if memory.epoch != lead.epoch:
             world.journal.event("leader", role=ROLE, epoch=lead.epoch)
             memory = replace(memory, epoch=lead.epoch, fences={}, recovery=RecoveryMemory())
-        return _lead(world, replace(memory, is_woken=False), lead, now_s)
+        memory = _lead(world, replace(memory, is_woken=False), lead, now_s)
+        return replace(memory, conflicts=0) if memory.conflicts else memory
     except StoreConflict as error:
         world.journal.event("ha_conflict", path=error.target)
-        return replace(memory, due_at_s=now_s)
+        conflicts = memory.conflicts + 1
+        pause_s = min(CONFLICT_MAX_S, CONFLICT_S * 2 ** min(conflicts - 2, 8))
+        due_at_s = now_s if conflicts == 1 else now_s + pause_s
+        return replace(memory, due_at_s=due_at_s, conflicts=conflicts)
     except StoreError:
         return replace(memory, due_at_s=now_s + WITHOUT_STORE_S)
 
