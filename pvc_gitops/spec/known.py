@@ -8,14 +8,18 @@ worth more than the time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import marshal
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from pvc_gitops.model.document import Spec
+from pvc_gitops.model.document import Kind, Spec, Value
 
 # SHA-256 of the bytes; name, spec, tags and description as in `Document`; SHA-256 of the spec's
 # canonical JSON, in hex; the addresses that it refers to. Made of what `marshal` can write.
 Row = tuple[bytes, str, Spec, tuple[str, ...], str, str, tuple[str, ...]]
+
+# Of equal specs the very same objects: a spec, its digest, the addresses that it refers to.
+Shared = tuple[Spec, str, tuple[str, ...]]
 
 # Writing all rows down costs as much as reading one in twenty of their documents anew.
 _FRESH_SHARE: Final = 20
@@ -28,6 +32,7 @@ class Known:
         self._before: Mapping[str, Row] = {} if rows is None else rows
         self._rows: dict[str, Row] = {}
         self._fresh = 0
+        self._shared: dict[tuple[Kind, bytes], Shared] = {}
 
     def find(self, path: str, data: bytes) -> Row | None:
         """The row of this very file, if an earlier load has left it."""
@@ -41,6 +46,17 @@ class Known:
         """A document was read from its bytes."""
         self._rows[path] = row
         self._fresh += 1
+
+    def shared(
+        self, kind: Kind, spec: dict[str, Value], make: Callable[[Kind, Spec], Shared]
+    ) -> Shared:
+        """What `make` says of a spec, asked once of all that are the same to the order of their keys.
+        Guests are alike by the hundred, and what is one object is kept, written and judged once."""
+        key = kind, marshal.dumps(spec, 0)  # a form that does not tell one object from its equal
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = make(kind, spec)
+        return found
 
     @property
     def rows(self) -> Mapping[str, Row]:

@@ -25,7 +25,7 @@ from pvc_gitops.model.trust import NO_TRUST, Trust
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.spec import transitions
 from pvc_gitops.spec.fields import fields
-from pvc_gitops.spec.known import Known, Row
+from pvc_gitops.spec.known import Known, Row, Shared
 from pvc_gitops.spec.places import LazyPlaces
 from pvc_gitops.spec.scalars import Resolver
 
@@ -137,7 +137,7 @@ def _read(files: Mapping[str, bytes], known: Known) -> Loaded:
         data = files[path]
         row = known.find(path, data)
         if row is None:
-            row = _row(kind, stem, data, resolver)
+            row = _row(kind, stem, data, resolver, known)
             if row is not None:
                 known.note(path, row)
         if row is not None:
@@ -173,25 +173,32 @@ def _problem(path: str, code: str, message: str, hint: str = "") -> Problem:
     return Problem(file=path, line=0, column=0, address="", code=code, message=message, hint=hint)
 
 
-def _row(kind: Kind, stem: str, data: bytes, resolver: Resolver) -> Row | None:
+def _row(kind: Kind, stem: str, data: bytes, resolver: Resolver, known: Known) -> Row | None:
     # The parser takes longer to import than a hundred known documents to look up.
-    from pvc_gitops.spec.reading import read_document, referred_by
+    from pvc_gitops.spec.reading import read_document
 
     value = read_document(kind, data, resolver)
     if value is None:
         return None
-    metadata, spec = value["metadata"], value["spec"]
+    metadata = value["metadata"]
     if metadata["name"] != stem and kind is not Kind.CLUSTER:
         return None
+    spec, digest, referred = known.shared(kind, value["spec"], _shared)
     return (
         hashlib.sha256(data).digest(),
         metadata["name"],
         spec,
         tuple(metadata["tags"]),
         metadata["description"],
-        hashlib.sha256(canonical_json(spec)).hexdigest(),
-        referred_by(kind, spec),
+        digest,
+        referred,
     )
+
+
+def _shared(kind: Kind, spec: Spec) -> Shared:
+    from pvc_gitops.spec.reading import referred_by
+
+    return spec, hashlib.sha256(canonical_json(spec)).hexdigest(), referred_by(kind, spec)
 
 
 def _document(kind: Kind, path: str, data: bytes, row: Row) -> Document:

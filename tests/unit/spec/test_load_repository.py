@@ -173,3 +173,21 @@ def test_one_coordinator_is_lawful_and_warned_about(base):
     }
     files["pools/vms.yaml"] = files["pools/vms.yaml"].replace(b"copies: 3", b"copies: 1")
     assert "single-coordinator" in [row.code for row in warnings(load(files, commit=None), files)]
+
+
+def test_guests_alike_share_one_spec_and_no_more_than_they_have_in_common(base):
+    disks = "  disks:\n" + 2 * "    - {{name: {}, pool: vms, size: 1GiB}}\n"
+    files = with_guest(base, disks.format("root", "data"), "mail")
+    files = with_guest(files, disks.format("root", "data"), "news")
+    files = with_guest(files, disks.format("data", "root"), "blog")
+    files = with_guest(files, disks.format("root", "data"), "more", memory="2GiB")
+    found = load(files, commit=COMMIT).documents
+    mail, news, blog, more = (found[f"vm/{name}"] for name in ("mail", "news", "blog", "more"))
+    assert mail.spec is news.spec
+    assert (mail.name, news.name) == ("mail", "news")
+    assert mail.spec == blog.spec
+    assert [list(each.spec["disks"]) for each in (mail, blog)] == [
+        ["root", "data"],
+        ["data", "root"],
+    ]
+    assert more.spec["memory"] == "2GiB"
