@@ -16,7 +16,7 @@ from pvc_gitops.model.records import GuestPhase
 from pvc_gitops.model.spec import Group
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.sim.kernel import Kernel
-from pvc_gitops.world.ports import Check, Create, Domain, Op, Put, Stamped
+from pvc_gitops.world.ports import Check, Create, Delete, Domain, Op, Put, Stamped
 
 Leads = Callable[[str], bool]  # a role
 
@@ -107,6 +107,17 @@ class Checkers:
                 text = f"{name} starts on {node}, against the rule of group {group.name}"
                 self.broken("strict-group", text)
 
+    def proven(self, node: str, incarnation: str) -> None:
+        """Somebody writes that this life of a node is over. Does a guest of it still run?"""
+        life = (node, incarnation)
+        for name, nodes in sorted(self.running.items()):
+            if node in nodes and self.started_by.get(name) == life and not self.is_excused(node):
+                self.broken("proof", f"{incarnation} of {node} is proven dead, and runs {name}")
+
+    def heard(self, node: str, incarnation: str) -> None:
+        """A heartbeat of a life that is being fenced was acknowledged: its lease goes on."""
+        self.broken("heard", f"{incarnation} of {node} is being fenced, and renews its lease")
+
     def fenced(self, node: str, what: str, acknowledged_s: float | None, lease_s: float) -> None:
         """A node is revoked or switched off by us. When was its last heartbeat acknowledged?"""
         if acknowledged_s is not None and self.kernel.now_s < acknowledged_s + lease_s:
@@ -127,17 +138,21 @@ class Checkers:
         for writers in self.writers.values():
             writers.discard((name, node))
 
-    def written(self, ops: Sequence[Op], records: dict[str, Stamped], leads: Leads) -> None:
+    def written(
+        self, ops: Sequence[Op], records: dict[str, Stamped], leads: Leads, agent: str | None
+    ) -> None:
         """A transaction was accepted: by a leader of today, only forward, and by the tables of states.
 
-        `leads`: does the writer lead that role now?
+        `leads`: does the writer lead that role now? `agent`: the node whose agent it is, if it is one.
         """
         checked = {op.path: op.version for op in ops if isinstance(op, Check)}
         for op in ops:
+            if isinstance(op, Delete) and op.path.startswith(f"{paths.PLACEMENT}/"):
+                self._removed(op.path.rpartition("/")[2])
             if not isinstance(op, Create | Put):
                 continue
             if op.path.startswith(f"{paths.PLACEMENT}/"):
-                self._placed(op.path.rpartition("/")[2], op.value, checked)
+                self._placed(op.path.rpartition("/")[2], op.value, checked, agent)
                 self._turned(op.path, op.value, records)
             role = None if _is_put_back(op) else _role_of(op.path)
             if role is not None and not leads(role):
@@ -148,15 +163,27 @@ class Checkers:
                     self.broken("generation", f"{generation} was published after {self.generation}")
                 self.generation = max(self.generation, generation)
 
+    def _removed(self, name: str) -> None:
+        """It belongs to nobody any more: if it runs nowhere, the next of that name is another guest."""
+        if not self.running.get(name):
+            self.started_by.pop(name, None)
+            self.owners.pop(name, None)
+
     def _placed(
-        self, name: str, record: Mapping[str, Any], checked: Mapping[str, int | None]
+        self,
+        name: str,
+        record: Mapping[str, Any],
+        checked: Mapping[str, int | None],
+        agent: str | None,
     ) -> None:
-        """A guest's record was written. Whoever gives it away checks its own life in the same breath."""
+        """A guest's record was written. Its owner gives it away, with a check of its own life in the same
+        breath; a leader only what the owner has said that it does not run."""
         before, owner = self.owners.get(name), str(record["owner"])
         self.owners[name] = owner
         if before is None or before == owner:
             return
-        if paths.incarnation(NodeName(before)) in checked:
+        is_its_word = agent == before or before not in self.running.get(name, ())
+        if is_its_word and paths.incarnation(NodeName(before)) in checked:
             self.given.add((name, before))
 
     def _turned(self, path: str, record: Mapping[str, Any], records: Mapping[str, Stamped]) -> None:

@@ -93,6 +93,7 @@ class SimCluster:
         self.wires = Wires(is_answering=self._is_answering)
         self.ensemble = Ensemble(kernel=self.kernel, wires=self.wires, servers={})
         self.changed_at_s = 0.0  # who reaches whom
+        self._reaching: dict[NodeName, bool] = {}  # ZooKeeper; since the last change
         self._monitors: frozenset[NodeName] = frozenset()  # those that form a quorum
         self.post = Post(
             kernel=self.kernel,
@@ -178,6 +179,7 @@ class SimCluster:
             post=self.post,
             is_hindered=lambda: self.rules.is_hindered(name),
             on_kill=lambda why, since_s: self.rules.on_kill(name, why, since_s),
+            on_beat=lambda incarnation: self.rules.on_beat(name, incarnation),
         )
         self.post.guards[name] = guard
 
@@ -230,7 +232,7 @@ class SimCluster:
             process=process,
             can_reach=lambda: self.reaches_store(name),
             quorum_now=self.ensemble.quorum,
-            on_commit=lambda ops: self.rules.on_commit(name, ops),
+            on_commit=lambda ops: self.rules.on_commit(name, process.name, ops),
             delay_s=lambda: self.ensemble.delay_s(name),
             is_pinged=lambda: node.has_store and self.ensemble.answers_pings(name),
         )
@@ -301,13 +303,13 @@ class SimCluster:
         return self.ensemble.is_silent()
 
     def reaches_store(self, name: NodeName) -> bool:
-        node = self.nodes[name]
-        return (
-            node.is_up
-            and node.has_store
-            and self.has_quorum()
-            and self.ensemble.server_for(name) is not None
-        )
+        if self.is_electing() or not self.nodes[name].is_up:
+            return False
+        known = self._reaching.get(name)
+        if known is None:
+            is_served = self.has_quorum() and self.ensemble.server_for(name) is not None
+            known = self._reaching[name] = self.nodes[name].has_store and is_served
+        return known
 
     def reaching(self) -> list[SimNode]:
         """Nodes whose agents are at work."""
@@ -477,6 +479,7 @@ class SimCluster:
     def looked_anew(self) -> None:
         """Machines, links or servers have changed: who forms a quorum now, and whose sessions end?"""
         self.changed_at_s = self.kernel.now_s
+        self._reaching.clear()
         self.ensemble.look()
         self._monitors = self._monitors_now()
         for node in self.nodes.values():

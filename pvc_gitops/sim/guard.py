@@ -49,6 +49,7 @@ class SimGuard:
     post: Post
     is_hindered: Callable[[], bool]  # nothing that it may renew its lease by can be reached
     on_kill: Callable[[str, float], None]  # why, and when it was last kept from its lease
+    on_beat: Callable[[str], None]  # of which life a heartbeat was acknowledged
     boot_id: str = ""
     acknowledged_s: float | None = None  # by the kernel
     hindered_s: float = 0.0
@@ -251,6 +252,7 @@ class SimGuard:
         )
         if self._commit(ops):
             self.acknowledged_s = self.kernel.now_s
+            self.on_beat(action.incarnation)
             answers_in_s = self.delay_s(action.via)
             if answers_in_s:
                 boot = self.boot_id

@@ -10,7 +10,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.spec import Group
 from pvc_gitops.sim.wires import Net
-from pvc_gitops.world.ports import Op, Put
+from pvc_gitops.world.ports import Create, Op, Put
 
 if TYPE_CHECKING:
     from pvc_gitops.sim.cluster import SimCluster
@@ -22,14 +22,26 @@ class Rules:
 
     cluster: SimCluster
 
-    def on_commit(self, writer: NodeName, ops: Sequence[Op]) -> None:
-        """A transaction is accepted, and not applied yet."""
-        records = self.cluster.tree.records
-        self.cluster.checkers.written(ops, records, lambda role: self._elected(role) == writer)
-        lives = (op for op in ops if isinstance(op, Put) and op.path.endswith("/incarnation"))
-        for op in lives:
-            if op.value["is_revoked"] and not records[op.path].value["is_revoked"]:
-                self.on_fence(NodeName(op.path.split("/")[-2]), "revoked")
+    def on_commit(self, writer: NodeName, process: str, ops: Sequence[Op]) -> None:
+        """A transaction of a process is accepted, and not applied yet."""
+        cluster, records = self.cluster, self.cluster.tree.records
+        agent = writer if process == "agent" else None
+        cluster.checkers.written(ops, records, lambda role: self._elected(role) == writer, agent)
+        for op in ops:
+            if not isinstance(op, Create | Put) or not op.path.startswith(f"{paths.NODES}/"):
+                continue
+            of, _, what = op.path.removeprefix(f"{paths.NODES}/").partition("/")
+            if what == "proof" and not self._has_mad_clocks():
+                cluster.checkers.proven(of, str(op.value["incarnation"]))
+            is_revoked = what == "incarnation" and op.value["is_revoked"]
+            if is_revoked and not records[op.path].value["is_revoked"]:
+                self.on_fence(NodeName(of), "revoked")
+
+    def on_beat(self, node: NodeName, incarnation: str) -> None:
+        """A heartbeat is acknowledged."""
+        fence = self.cluster.tree.records.get(paths.fence(node))
+        if fence is not None and fence.value["incarnation"] == incarnation:
+            self.cluster.checkers.heard(node, incarnation)
 
     def on_fence(self, node: NodeName, what: str) -> None:
         """One of ours ends a node's life."""

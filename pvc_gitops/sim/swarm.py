@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,10 +28,12 @@ from typing import Final
 from pvc_gitops.model.inventory import GuestState
 from pvc_gitops.model.records import Applied, Phase, Wanted
 from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.draws import COMMITS, Group, Moment
+from pvc_gitops.sim.node import SimNode
 from pvc_gitops.sim.play import Player
 from pvc_gitops.sim.schedules import (
     AGAIN_S,
-    COMMITS,
+    HEALED,
     HEALING_S,
     SHAPES,
     Outcome,
@@ -43,6 +46,7 @@ from pvc_gitops.sim.schedules import (
 )
 
 DEEP: Final = 6  # calls that are told of an exception
+LOOK_S: Final = 0.01  # how exactly a moment is met
 FOUND_MAX: Final = 5  # a swarm that finds so much has found enough
 Files = Mapping[str, bytes]
 
@@ -58,7 +62,10 @@ def ready(shape: Shape, base: Files) -> Player:
 
 
 def run(seed: int, base: Files, script: Sequence[str] | None = None) -> Outcome:
-    """Break and heal one cluster, in a child process: what was wrong on the way or at the end."""
+    """Break and heal one cluster, in a child process: what was wrong on the way or at the end.
+
+    `script`: lines to play instead of what the seed draws.
+    """
     shape = shape_of(seed)
     if shape.name not in _READY:
         _READY[shape.name] = ready(shape, base)
@@ -66,30 +73,97 @@ def run(seed: int, base: Files, script: Sequence[str] | None = None) -> Outcome:
         gc.freeze()  # children share it
     player = _READY[shape.name]
     guests = tuple(player.cluster.placements())
-    lines = schedule(seed, shape, guests) if script is None else tuple(script)
-    return _in_child(partial(_break, player, shape, seed, lines))
+    groups = schedule(seed, shape, guests) if script is None else (tuple(script),)
+    return _in_child(partial(_break, player, shape, seed, groups))
 
 
-def _break(player: Player, shape: Shape, seed: int, lines: tuple[str, ...]) -> Outcome:
+def _break(player: Player, shape: Shape, seed: int, groups: Iterable[Group]) -> Outcome:
     gc.disable()  # it does not live long
+    story = _Story(player=player, name=f"seed {seed}")
+    raised: tuple[str, ...] = ()
+    try:
+        for group in groups:
+            story.play(group)
+        if not player.is_settled or _not_running(player.cluster):
+            story.play((f"wait {AGAIN_S:.0f}", f"settle {HEALING_S:.0f}"))
+    except Exception as error:  # noqa: BLE001  the script that shows it is worth more than a trace
+        last = traceback.extract_tb(error.__traceback__)[-DEEP:]
+        where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in last[::-1])
+        raised = (f"raises {type(error).__name__}: {error} ({where})",)
+    return _outcome(player, shape, seed, tuple(story.lines), raised)
+
+
+def _outcome(
+    player: Player, shape: Shape, seed: int, lines: tuple[str, ...], raised: tuple[str, ...]
+) -> Outcome:
     cluster = player.cluster
-    player.play("\n".join(lines) + "\n", name=f"seed {seed}")
-    if not player.is_settled or _not_running(cluster):
-        more = (f"wait {AGAIN_S:.0f}", f"settle {HEALING_S:.0f}")
-        lines = (*lines, *more)
-        player.play("\n".join(more) + "\n", name=f"seed {seed}")
     found = [f"{v.rule} at {v.t:.1f} s: {v.text}" for v in cluster.checkers.violations]
     rules = {violation.rule for violation in cluster.checkers.violations}
-    late = _not_running(cluster)
-    if not player.is_settled:
-        late = [f"not at rest: {cluster.events[-1].get('pending')}", *late]
+    rules |= {text.partition(":")[0] for text in raised}
+    late: list[str] = []
+    if not raised:
+        late = _not_running(cluster)
+        if not player.is_settled:
+            late = [f"not at rest: {cluster.events[-1].get('pending')}", *late]
     return Outcome(
         seed=seed,
         shape=shape.name,
-        script=lines,
-        problems=(*found, *late),
+        script=lines if HEALED in lines else (*lines, HEALED),
+        problems=(*found, *late, *raised),
         rules=frozenset(rules | ({"liveness"} if late else set())),
     )
+
+
+@dataclass(slots=True)
+class _Story:
+    """What is drawn, played, and as the script that it turns into."""
+
+    player: Player
+    name: str
+    lines: list[str] = field(default_factory=list)
+
+    def play(self, group: Group) -> None:
+        names = _Names(self.player.cluster)
+        for step in group:
+            if isinstance(step, Moment):
+                self.lines.append(f"wait {self._await(step):.2f}")
+                continue
+            line = step.format_map(names)
+            self.lines.append(line)
+            self.player.play(f"{line}\n", name=self.name)
+
+    def _await(self, moment: Moment) -> float:
+        """For how long the moment was waited for; by now it is over."""
+        cluster = self.player.cluster
+        began_s, told, looks = cluster.kernel.now_s, len(cluster.events), 0
+        while looks * LOOK_S < moment.most_s:
+            looks += 1
+            cluster.kernel.run_until(began_s + looks * LOOK_S)
+            if any(event["kind"] in moment.kinds for event in cluster.events[told:]):
+                break
+            told = len(cluster.events)
+        return looks * LOOK_S
+
+
+class _Names(dict[str, str]):
+    """Who leads, or has a guest, when it is first asked."""
+
+    def __init__(self, cluster: SimCluster) -> None:
+        super().__init__()
+        self.cluster = cluster
+
+    def __missing__(self, key: str) -> str:
+        cluster = self.cluster
+        placement = cluster.placements().get(key)
+        leads = (node.name for node in cluster.nodes.values() if _leads(node, key))
+        found = next(leads, next(iter(cluster.nodes))) if placement is None else placement.owner
+        return self.setdefault(key, found)
+
+
+def _leads(node: SimNode, role: str) -> bool:
+    process = {"ha": node.ha, "planner": node.planner}.get(role)
+    is_at_work = process is not None and process.is_up and not process.stands_still
+    return is_at_work and process is not None and process.memory.epoch is not None
 
 
 def _not_running(cluster: SimCluster) -> list[str]:
@@ -108,26 +182,17 @@ def _not_running(cluster: SimCluster) -> list[str]:
 
 
 def _in_child(work: Callable[[], Outcome]) -> Outcome:
-    """A copy of this process does it and is gone. What it raises is raised here."""
+    """A copy of this process does it and is gone."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        answer: Outcome | str
-        try:
-            answer = work()
-        except BaseException as error:  # noqa: BLE001  told to the parent
-            last = traceback.extract_tb(error.__traceback__)[-DEEP:]
-            where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in last[::-1])
-            answer = f"{type(error).__name__}: {error} ({where})"
         with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(answer, pipe)
+            pickle.dump(work(), pipe)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        answer = pickle.load(pipe)  # noqa: S301  our own child's
+        answer: Outcome = pickle.load(pipe)  # noqa: S301  our own child's
     os.waitpid(child, 0)
-    if isinstance(answer, str):
-        raise AssertionError(answer)
     return answer
 
 
@@ -155,38 +220,12 @@ def _begin(before: Callable[[], None] | None) -> None:
 
 
 def _one(base: Files, seed: int) -> Outcome:
-    try:
-        return run(seed, base)
-    except AssertionError as error:
-        shape = shape_of(seed)
-        problem = str(error)
-        lines = schedule(seed, shape, tuple(_READY[shape.name].cluster.placements()))
-        return Outcome(
-            seed=seed,
-            shape=shape.name,
-            script=lines,
-            problems=(problem,),
-            rules=frozenset({f"raises {problem.partition(':')[0]}"}),
-        )
+    return run(seed, base)
 
 
 def smallest(outcome: Outcome, base: Files) -> Outcome:
     """What was found, with as few lines as show it."""
-
-    def play(lines: Sequence[str]) -> Outcome:
-        try:
-            return run(outcome.seed, base, lines)
-        except AssertionError as error:
-            rules = frozenset({f"raises {str(error).partition(':')[0]}"})
-            return Outcome(
-                seed=outcome.seed,
-                shape=outcome.shape,
-                script=tuple(lines),
-                problems=(str(error),),
-                rules=rules,
-            )
-
-    return shrunk(outcome, play)
+    return shrunk(outcome, partial(run, outcome.seed, base))
 
 
 def keep(outcome: Outcome, base: Files, folder: Path) -> Path:

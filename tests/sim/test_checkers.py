@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulated import ON, changed, play
+from simulated import BASE, ON, changed, events, play
 
 from pvc_gitops.model import paths
+from pvc_gitops.model.codec import encode
+from pvc_gitops.model.ha import Fence, Proof, ProofKind
 from pvc_gitops.sim import rest
-from pvc_gitops.world.ports import Create, Put
+from pvc_gitops.world.ports import Check, Create, Put
 from pvc_guard import lease
 
 
@@ -57,6 +59,64 @@ def test_a_node_that_is_switched_off_while_it_is_heard():
     world = one.cluster.world_of(leader, leader.ha)
     world.machines.switch_off("hv2", None, by_s=world.clock.monotonic_s() + 1)
     assert rules(one) == {"fence"}
+
+
+def fence_of(node, life):
+    return Fence(
+        node=node,
+        incarnation=life,
+        revoked_at_s=0,
+        why="a test",
+        lease_s=6.0,
+        watchdog_s=None,
+        storage_addresses=(),
+    )
+
+
+def test_a_death_that_is_proven_while_its_guests_run():
+    one = play(ON + "settle\n")
+    client = one.cluster.leader().clients["ha"]
+    life = client.read(paths.incarnation("hv2")).value["id"]
+    proof = Proof(incarnation=life, kind=ProofKind.BMC, evidence="a test", at_s=0)
+    client.commit((Create(path=paths.proof("hv2"), value=encode(proof)),))
+    assert rules(one) == {"proof"}
+
+
+def test_a_life_that_is_being_fenced_and_is_heard():
+    one = play(ON + "settle\n")
+    client = one.cluster.leader().clients["ha"]
+    life = client.read(paths.incarnation("hv2")).value["id"]
+    client.commit((Create(path=paths.fence("hv2"), value=encode(fence_of("hv2", life))),))
+    one.play("wait 2\n")
+    assert rules(one) == {"heard"}
+
+
+def test_a_guest_that_is_given_away_by_who_does_not_run_it():
+    one = play(ON + "settle\n")
+    home = one.result()["vms"]["app1"]["node"]
+    to = next(node for node in one.cluster.nodes if node != home)
+    client = one.cluster.leader().clients["ha"]
+    before, life = client.read(paths.placement("app1")), client.read(paths.incarnation(home))
+    value = {**before.value, "owner": to}
+    client.commit(
+        (
+            Check(path=paths.incarnation(home), version=life.version),
+            Put(path=paths.placement("app1"), value=value, version=before.version),
+        )
+    )
+    one.play("wait 20\n")
+    assert rules(one) == {"proof"}
+
+
+def test_a_guest_that_is_declared_anew_is_no_second_start():
+    without = {name: data for name, data in BASE.items() if name != "vms/app2.yaml"}
+    one = play(ON + "settle\n", commits={"without": without, "again": BASE})
+    home = one.result()["vms"]["app2"]["node"]
+    one.play(f"bmc {home} off\ncommit without\nsettle\ncommit again; power {home} off\nwait 20\n")
+    assert one.result()["vms"]["app2"]["state"] == "running"
+    assert one.result()["vms"]["app2"]["node"] != home
+    assert events(one, "death_proven") == []
+    assert rules(one) == set()
 
 
 def test_a_guard_that_ends_its_guests_without_a_reason():

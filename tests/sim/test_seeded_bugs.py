@@ -22,7 +22,7 @@ from pvc_gitops.sim.store import Client
 from pvc_gitops.sim.swarm import play_all
 from pvc_guard import life
 
-SEEDS = 2000
+SEEDS = 2000  # an ordinary one is found among the first twenty
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def no_revocation():
 
 
 TWICE = frozenset({"one-node", "one-writer", "proof"})
+HEARD = frozenset({"heard", "fence"})  # whom others have given up renews its lease
 BUGS = (
     Bug("proof", no_proof, TWICE),
     Bug("epoch", no_epoch, frozenset({"epoch", "generation"})),
@@ -108,14 +109,15 @@ BUGS = (
     Bug("ownership", no_owner, TWICE),
     Bug("watchers", no_watchers, frozenset({"one-writer"})),
     Bug("incoming", no_incoming, TWICE),
-    Bug("revocation", no_revocation, TWICE),
+    Bug("revocation", no_revocation, TWICE | HEARD),
 )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_the_swarm_finds_a_check_that_is_left_out(bug):
-    for number, outcome in enumerate(play_all(range(SEEDS), BASE, before=bug.seed), start=1):
+    for number, outcome in enumerate(
+        play_all(range(SEEDS), BASE, jobs=1, before=bug.seed), start=1
+    ):
         if outcome.rules & bug.rules:
             print(f"\nwithout the {bug.name} check, after {number} seeds:\n{told(outcome)}")
             return

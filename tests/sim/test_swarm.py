@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from simulated import BASE
 
+from pvc_gitops.model.ids import NodeName
 from pvc_gitops.sim.cluster import SimCluster
+from pvc_gitops.sim.draws import COMMITS, drawn
 from pvc_gitops.sim.play import Player
 from pvc_gitops.sim.schedules import (
-    COMMITS,
     HEALED,
     SHAPES,
     Outcome,
@@ -19,6 +22,7 @@ from pvc_gitops.sim.schedules import (
     shrunk,
     told,
 )
+from pvc_gitops.sim.script import Names, parse
 from pvc_gitops.sim.swarm import keep, run
 from pvc_gitops.spec.load import load
 
@@ -39,6 +43,31 @@ def test_the_same_seed_gives_the_same_story():
     assert schedule(7, shape, GUESTS) == schedule(7, shape, GUESTS)
     assert schedule(7, shape, GUESTS) != schedule(8, shape, GUESTS)
     assert run(7, BASE) == run(7, BASE)
+
+
+def test_what_a_seed_has_waited_for_and_named_is_played_again_as_it_was():
+    """Its script alone, without its eyes, to the event: what was found must be found again."""
+    for seed in (1, 6, 14):
+        outcome = run(seed, BASE)
+        assert not any("{" in line for line in outcome.script)
+        assert run(seed, BASE, outcome.script) == outcome
+
+
+def test_all_that_can_be_drawn_is_a_script_and_each_seed_has_its_taste():
+    nodes = tuple(NodeName(f"hv{number}") for number in range(1, 5))
+    names = Names(nodes=frozenset(nodes), coordinators=frozenset(nodes[:3]))
+    said = dict.fromkeys(("ha", "planner", *GUESTS), "hv1")
+    verbs, few = set(), 0
+    for seed in range(300):
+        groups = drawn(Random(seed), nodes, nodes[:3], GUESTS)
+        lines = [s.format_map(said) for group in groups for s in group if isinstance(s, str)]
+        commands = parse("\n".join(lines), name=f"seed {seed}", names=names)
+        verbs |= {command.words[0] for command in commands}
+        few += len({command.words[0] for command in commands}) < 6
+        assert HEALED not in lines
+    assert verbs >= {"power", "network", "link", "store", "zk", "bmc", "pause", "clock", "libvirt"}
+    assert verbs >= {"guard", "agent", "planner", "ha", "ceph", "vm", "run", "drain", "commit"}
+    assert few > 30, "seeds that know few kinds of faults play what only those do together"
 
 
 def test_every_size_from_three_to_seven_is_played_and_is_a_valid_repository():
