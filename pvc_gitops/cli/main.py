@@ -63,6 +63,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = MappingProxyType(
         "retry": ("retry", "retry", "Try again what is not tried by itself any more."),
         "vm": ("vm", "vm", "Restart, stop and start a guest for the moment, besides git."),
         "node": ("node", "node", "Empty a node, and see beforehand what that takes."),
+        "rebalance": ("rebalance", "rebalance", "Move guests so that the nodes are alike."),
         "intent": ("intent", "intent", "What operators want for the moment, besides git."),
         "source": ("source", "source", "The repository as the cluster sees it."),
         "forge": ("forge", "forge", "Tell a forge what a change would do, from its CI."),

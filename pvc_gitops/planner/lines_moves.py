@@ -23,4 +23,4 @@ def rebalanced(plan: Plan) -> Iterator[str]:
             f"  after {', '.join(each.split(' ')[0] for each in move.after)}" if move.after else ""
         )
         yield f"  {move.vm:{width}}  {move.source} -> {move.to}{after}"
-    yield "  No step of this plan moves them: this release reports moves and carries none out."
+    yield "  No step of this plan moves them; pvc rebalance does."
