@@ -66,6 +66,7 @@ class HaMemory:
     is_watching: bool = False
     watch: NodeWatch = field(default_factory=NodeWatch)
     epoch: int | None = None  # while leading
+    aside: str = ""  # why it does not stand for election
     fences: Mapping[NodeName, FenceMemory] = field(default_factory=dict)
     recovery: RecoveryMemory = field(default_factory=RecoveryMemory)
     told: Mapping[NodeName, str] = field(default_factory=dict)  # troubles, as last said
@@ -99,6 +100,11 @@ def tick(world: World, memory: HaMemory) -> HaMemory:
             return replace(memory, due_at_s=now_s + WITHOUT_STORE_S)
         memory = _observe(world, memory, now_s)
         memory = replace(memory, ready=ready.tick(world, memory.ready, memory.watch))
+        if _must_stand_aside(world, memory, now_s):
+            memory = _synced(world, memory, now_s)
+            if why := _must_stand_aside(world, memory, now_s):
+                return _aside(world, memory, why)
+        memory = replace(memory, aside="") if memory.aside else memory
         lead = world.store.lead(ROLE, world.me.node)
         if lead is None:
             return replace(memory, epoch=None, fences={}, is_woken=False)
@@ -127,16 +133,42 @@ def _observe(world: World, memory: HaMemory, now_s: float) -> HaMemory:
     return replace(memory, watch=watch, light=light, due_at_s=now_s + BEATS_EVERY_S)
 
 
+def _synced(world: World, memory: HaMemory, now_s: float) -> HaMemory:
+    """What a candidate saw may have been old: the server that it read from was behind. Nobody is taken
+    for silent by that."""
+    world.store.sync()
+    return replace(memory, watch=memory.watch.observe(now_s, read_beats(world.store)))
+
+
+def _must_stand_aside(world: World, memory: HaMemory, now_s: float) -> str:
+    """Why this process must not lead: nobody fences its own node. It would take its own power away, and
+    be gone before it could give it back; where its vote is the last one, nobody else could."""
+    life = read(world.store, paths.incarnation(world.me.node), IncarnationRecord)
+    if life is None:
+        return ""
+    if life.is_revoked:
+        return "its own node is being fenced"
+    watch = memory.watch
+    is_known = watch.is_settled(now_s, life.lease_s)
+    if is_known and watch.is_silent(world.me.node, now_s, life.lease_s):
+        return "its own node is silent"
+    return ""
+
+
+def _aside(world: World, memory: HaMemory, why: str) -> HaMemory:
+    world.store.resign(ROLE)
+    if why != memory.aside:
+        world.journal.event("ha_stands_aside", why=why)
+    return replace(memory, aside=why, epoch=None, fences={}, is_woken=False)
+
+
 # --- leading ----------------------------------------------------------------------------------------
 
 
 def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaMemory:
     if read(world.store, paths.FORMAT, Formation) is None:
         return memory
-    world.store.sync()
-    # What a candidate saw may have been old: the server that it read from was behind. Nobody is taken
-    # for silent by that.
-    memory = replace(memory, watch=memory.watch.observe(now_s, read_beats(world.store)))
+    memory = _synced(world, memory, now_s)
     look = _look(world, memory, now_s)
     if look is None:
         return memory
@@ -290,7 +322,7 @@ def _view(
         proof=look.proofs.get(node),
         fence_delay_s=look.scene.cluster.fence_delay_s,
         is_held=bool(holding.holds(look.intents, world.clock.now_s())) or _is_put_aside(look, node),
-        may_decide=_may_decide(world, memory, look, node),
+        may_decide=node != world.me.node and _may_decide(world, memory, look, node),
         cold_start_s=look.scene.cluster.cold_start_s,
         has_lost=bool(recover.lost_by(look.scene, node)),
         known_s=0.0,

@@ -82,7 +82,7 @@ class NodeWatch:
             Standing(
                 has_joined=incarnation is not None,
                 has_left=incarnation is not None and not incarnation.guests_left,
-                is_silent=self._is_silent(name, now_s, lease_s),
+                is_silent=self.is_silent(name, now_s, lease_s),
                 is_fenced=fence is not None,
                 is_proven_dead=fence is not None
                 and proof is not None
@@ -90,7 +90,8 @@ class NodeWatch:
             )
         )
 
-    def _is_silent(self, name: NodeName, now_s: float, lease_s: float) -> bool:
+    def is_silent(self, name: NodeName, now_s: float, lease_s: float) -> bool:
+        """Has its counter stood still for as long as a lease, or was it never seen to move?"""
         seen = self.seen.get(name)
         if seen is None or seen.moved_at_s is None:
             return True

@@ -187,6 +187,16 @@ class Client:
             ),
         )
 
+    def resign(self, role: str) -> None:
+        if role not in self.candidacies:
+            return
+        self.process.spend()
+        self._reach("resign", paths.election(role))
+        path, _ = self.candidacies.pop(role)
+        if path in self.ephemerals:
+            self.ephemerals.discard(path)
+            self.tree.remove(path)
+
     def watch(self, prefix: str) -> None:
         self.prefixes.add(prefix)
         self.tree.watchers.setdefault(prefix, {})[self] = None

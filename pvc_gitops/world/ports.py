@@ -137,6 +137,10 @@ class Store(Protocol):
         A new leader raises the role's epoch once."""
         ...
 
+    def resign(self, role: str) -> None:
+        """Stand no more, until `lead` is called again: another one leads at once. Idempotent."""
+        ...
+
     def watch(self, prefix: str) -> None:
         """From now on any change at or one level below the path wakes the process (World.wake)."""
         ...

@@ -240,6 +240,27 @@ def test_another_leads_when_the_first_is_gone_and_old_epochs_are_refused(stores,
     assert names_of(second, base) == {"by-first", "by-second"}
 
 
+def test_who_resigns_is_succeeded_at_once_and_may_stand_again(stores):
+    role = f"r{time.monotonic_ns()}"
+    first, second = stores(), stores()
+    leads = first.lead(role, HV1)
+    assert second.lead(role, HV2) is None
+    first.resign(role)
+    began = time.monotonic()
+    while (follows := second.lead(role, HV2)) is None:
+        assert time.monotonic() - began < 2, "its session need not end for that"
+        second.woken.wait(0.2)
+    assert follows.epoch == leads.epoch + 1
+    with pytest.raises(StoreConflict):
+        first.commit([*leads.checks, Create(path=f"{paths.ROOT}/by-ghost", value={})])
+    assert first.lead(role, HV1) is None
+    second.resign(role)
+    second.resign(role)  # nothing is left to give up
+    while first.lead(role, HV1) is None:
+        assert time.monotonic() - began < 5
+        first.woken.wait(0.2)
+
+
 LEADER = """
 import sys, time
 from pvc_gitops.adapters.zk import ZooKeeperStore

@@ -25,7 +25,8 @@ OF_AUTONOMY = frozenset(
     | {"guest_failed", "guest_goes_ahead", "guest_waits", "alarm"}
     | {"hold", "hold_observed"}
     | {"guest_ordered", "guest_handed_over", "guest_migrated", "guest_not_moved", "guest_given_up"}
-    | {"node_drained"}
+    | {"node_drained", "ha_stands_aside"}
+    | {"fence_put_back", "fence_open_in_ceph", "shut_out_by_others"}
 )
 REPOSITORY = "repository"
 BOOTED = "settled"  # the story begins after the first of them

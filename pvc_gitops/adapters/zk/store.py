@@ -192,6 +192,25 @@ class ZooKeeperStore:
                 return None
             return candidacy.leadership or self._rise(candidacy)
 
+    def resign(self, role: str) -> None:
+        with self._lock:
+            candidacy = self._candidacies.get(role)
+            if candidacy is None:
+                return
+            for name in self._candidates(role):
+                if name.startswith(candidacy.mark):
+                    self._take_back(f"{paths.election(role)}/{name}")
+            # Only now: what is left of it would stand before whatever we stand with later.
+            del self._candidacies[role]
+
+    def _take_back(self, path: str) -> None:
+        try:
+            self._call(self._session.client("resign", path).delete_async(path), "resign", path)
+        except NoNodeError:
+            return  # its session ended meanwhile
+        finally:
+            self._cache.wrote(path)
+
     def _candidates(self, role: str) -> tuple[str, ...]:
         return tuple(self.read_children(paths.election(role)))
 
