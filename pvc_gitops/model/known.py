@@ -1,4 +1,5 @@
-"""Views of documents are made once: documents are values, and the same one is viewed every second.
+"""Views of documents, and what is said of them, are made once: documents are values, and the same one is
+viewed every second.
 
 What is kept is found by the very object that it was made from, not by its content: comparing that would
 cost as much as making it again.
@@ -33,3 +34,21 @@ def made_once(make: Callable[[type[T], str, Spec], T]) -> Callable[[type[T], str
         return made
 
     return from_spec
+
+
+def said_once(make: Callable[[Spec], T]) -> Callable[[Spec], T]:
+    """For what is said of a specification alone: guests that share one are asked about once."""
+    known: dict[int, tuple[Spec, T]] = {}
+
+    @wraps(make)
+    def of(spec: Spec) -> T:
+        found = known.get(id(spec))
+        if found is not None and found[0] is spec:
+            return found[1]
+        if len(known) >= KNOWN_MAX:
+            known.clear()
+        made = make(spec)
+        known[id(spec)] = spec, made
+        return made
+
+    return of

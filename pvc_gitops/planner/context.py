@@ -12,11 +12,12 @@ from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NetworkName, NodeName, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind, standing
 from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
+from pvc_gitops.model.known import said_once
 from pvc_gitops.model.plan import ItemKind, Operation, Permit, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 from pvc_gitops.model.transitions import Transition, Word
-from pvc_gitops.model.values import dataclass
+from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner import windows
 from pvc_gitops.planner.rules import cluster_under
 from pvc_gitops.planner.windows import Opening, Windows
@@ -231,8 +232,11 @@ class Context:
             if known is spec:
                 return view
         found = next((view for known, view in views if known == spec), None)
-        views.append((spec, found or VirtualMachine.from_spec(name, spec)))
-        return views[-1][1]
+        if found is None:
+            alike = _view(spec)
+            found = alike if alike.name == name else replace(alike, name=VmName(name))
+        views.append((spec, found))
+        return found
 
     @cached_property
     def _held(self) -> Mapping[tuple[str, str], Address]:
@@ -374,6 +378,12 @@ class Context:
 
     def document(self, kind: Kind, name: str) -> Document | None:
         return self.spec.documents.get(address(kind, name))
+
+
+@said_once
+def _view(spec: Spec) -> VirtualMachine:
+    """Guests that share a specification differ in their names, and in nothing else of their views."""
+    return VirtualMachine.from_spec("", spec)
 
 
 def _takes_away(step: str) -> bool:

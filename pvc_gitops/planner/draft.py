@@ -29,7 +29,8 @@ class Draft:
     """Steps, changes and report so far, and what each object will be."""
 
     def __init__(self, estimates: Mapping[str, float] | None = None) -> None:
-        self._estimates = estimates or {}  # what operations took lately
+        self._learnt = estimates or {}  # what operations took lately
+        self._estimates: dict[Operation, float] = {}
         self.steps: dict[str, Step] = {}
         self.changes: dict[Address, Change] = {}
         self.report: list[ReportItem] = []
@@ -85,7 +86,10 @@ class Draft:
 
     def estimate_s(self, operation: Operation) -> float:
         """Seconds that a step of this kind takes."""
-        return estimate_s(operation, self._estimates)
+        known = self._estimates.get(operation)
+        if known is None:
+            known = self._estimates[operation] = estimate_s(operation, self._learnt)
+        return known
 
     def item(
         self,

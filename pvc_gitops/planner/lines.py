@@ -15,6 +15,7 @@ from typing import Final
 from pvc_gitops.model.document import Kind, Place, Spec
 from pvc_gitops.model.fields import Disposition
 from pvc_gitops.model.ids import Address
+from pvc_gitops.model.known import said_once
 from pvc_gitops.model.plan import (
     Action,
     CapacityVerdict,
@@ -248,7 +249,7 @@ def describe(kind: str, spec: Spec) -> str:
     words: list[str] = []
     match kind:
         case Kind.VM:
-            words = _describe_vm(spec)
+            return _describe_vm(spec)
         case Kind.NETWORK:
             tag = f"vni {spec['vni']}" if spec.get("vni") else f"vlan {spec.get('vlan')}"
             subnet = (spec.get("ipv4") or {}).get("subnet")
@@ -272,7 +273,8 @@ def describe(kind: str, spec: Spec) -> str:
     return ", ".join(words)
 
 
-def _describe_vm(spec: Spec) -> list[str]:
+@said_once
+def _describe_vm(spec: Spec) -> str:
     vcpus = spec["cpu"]["vcpus"]
     words = [f"{vcpus} vCPU{'s' if vcpus > 1 else ''}", spec["memory"]]
     for name, disk in sorted(spec["disks"].items()):
@@ -286,7 +288,7 @@ def _describe_vm(spec: Spec) -> list[str]:
         words.append(nic["network"] + (f" {address}" if address not in (None, "auto") else ""))
     if spec["run_state"] != "running":
         words.append(spec["run_state"])
-    return words
+    return ", ".join(words)
 
 
 def _loss(kind: str, spec: Spec) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from pvc_gitops.model.document import Document, Kind, Spec, Value
 from pvc_gitops.model.ids import Address, CommitId, address, derived_uuid
+from pvc_gitops.model.known import said_once
 from pvc_gitops.model.records import Applied, DiskRef, Lease, Phase, Wanted
 from pvc_gitops.model.values import replace
 
@@ -73,7 +74,7 @@ def _seal(value: Value) -> Value:
 
 def references(kind: Kind, spec: Spec) -> tuple[Address, ...]:
     """The addresses that a spec names and cannot be without, sorted."""
-    return tuple(sorted(_of_vm(spec) if kind is Kind.VM else set(_references(kind, spec))))
+    return _of_vm(spec) if kind is Kind.VM else tuple(sorted(set(_references(kind, spec))))
 
 
 def _references(kind: Kind, spec: Spec) -> Iterator[Address]:
@@ -94,7 +95,8 @@ def _references(kind: Kind, spec: Spec) -> Iterator[Address]:
             yield address(Kind.SECRET, credentials["secret"])
 
 
-def _of_vm(spec: Spec) -> set[Address]:
+@said_once
+def _of_vm(spec: Spec) -> tuple[Address, ...]:
     # Nearly all references of a large cluster; a generator takes twice as long.
     found = {address(Kind.NETWORK, nic["network"]) for nic in spec["nics"].values()}
     for disk in spec["disks"].values():
@@ -103,4 +105,4 @@ def _of_vm(spec: Spec) -> set[Address]:
             if name is not None:
                 found.add(address(key, name))
     found.update(address(Kind.GROUP, group) for group in spec["placement"]["groups"])
-    return found
+    return tuple(sorted(found))

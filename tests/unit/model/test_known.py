@@ -42,3 +42,16 @@ def test_so_many_are_kept_and_no_more(monkeypatch):
     assert Named.from_spec("a", specs[3]) is views[3]
     assert Named.made == before
     assert Named.from_spec("a", specs[0]) is not views[0]
+
+
+def test_what_is_said_of_a_specification_is_said_once_of_that_very_object():
+    asked = []
+
+    @known.said_once
+    def size(spec):
+        asked.append(spec)
+        return spec["size"]
+
+    one, other = {"size": 1}, {"size": 1}
+    assert [size(one), size(one), size(other), size({"size": 2})] == [1, 1, 1, 2]
+    assert [each is one for each in asked] == [True, False, False]
