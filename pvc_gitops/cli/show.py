@@ -41,6 +41,9 @@ _SILENT: Final[Mapping[NodeState, str]] = {
 }
 
 
+_AT_WORK: Final = (NodeState.ONLINE, NodeState.DEGRADED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """One word and one clause."""
@@ -118,7 +121,7 @@ def status_text(
 def _first(state: Status, width: int, *, color: bool) -> str:
     verdict = health(state)
     now = datetime.fromtimestamp(state.now_s, tz=UTC).strftime("%a %d %b %H:%M:%S UTC")
-    online = sum(1 for facts in state.nodes.values() if facts.state is NodeState.ONLINE)
+    online = sum(1 for facts in state.nodes.values() if facts.state in _AT_WORK)
     nodes = f"{online}" if online == len(state.nodes) else f"{online}/{len(state.nodes)}"
     left = f"{state.cluster:8} {verdict.word}"
     if verdict.clause:
@@ -187,8 +190,8 @@ def _nodes(state: Status, inventory: Inventory | None) -> Iterator[str]:
     for name, facts in sorted(state.nodes.items()):
         placed = [vm for vm, guest in state.guests.items() if guest.owner == name]
         role, used = _declared(inventory, name, placed)
-        is_online = facts.state is NodeState.ONLINE
-        shown = str(facts.state) if is_online else str(facts.state).upper()
+        is_fine = facts.state is NodeState.ONLINE
+        shown = str(facts.state) if is_fine else str(facts.state).upper()
         running = sum(1 for vm in placed if state.guests[vm].state is GuestPhase.RUNNING)
         guests = str(running) if running == len(placed) else f"{running}/{len(placed)}"
         note = _note(state, facts, common)
@@ -214,7 +217,7 @@ def _declared(inventory: Inventory | None, name: str, placed: Sequence[str]) -> 
 
 def _common_faults(state: Status) -> frozenset[str]:
     """What all nodes that answer say is said once: in each line it would hide what one of them has."""
-    found = [set(each.faults) for each in state.nodes.values() if each.state is NodeState.ONLINE]
+    found = [set(each.faults) for each in state.nodes.values() if each.state in _AT_WORK]
     return frozenset(set.intersection(*found)) if found else frozenset()
 
 

@@ -10,7 +10,7 @@ from pvc_gitops.controllers.observe import Observed, inventory
 from pvc_gitops.controllers.records import read, read_all
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import RepoError, SpecError
-from pvc_gitops.model import guest_states, paths
+from pvc_gitops.model import guest_states, paths, soundness
 from pvc_gitops.model.control import Quarantine, Withheld
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import Address, CommitId, NodeName, VmName
@@ -78,7 +78,7 @@ def status(world: World, watch: NodeWatch, storage: StorageFacts | None) -> Stat
         problems=_problems(seen, world.me.node),
         planner=_leader(store),
         planner_version=PLANNER_VERSION,
-        nodes=inv.nodes,
+        nodes=soundness.judged(inv.nodes),
         guests=_guests(observed),
         storage=inv.storage,
         waiting=(

@@ -24,8 +24,8 @@ class NodeEvent(StrEnum):
     REVOKED = "revoked"
     PROVEN_DEAD = "proven-dead"
     RELEASED = "released"
-    STORAGE_LOST = "storage-lost"
-    STORAGE_FOUND = "storage-found"
+    IMPAIRED = "impaired"
+    MENDED = "mended"
     CLOSED = "closed"
     OPENED = "opened"
 
@@ -36,7 +36,7 @@ _AT_WORK: Final = (_S.ONLINE, _S.DEGRADED, _S.MAINTENANCE)
 MEANINGS: Final[dict[NodeState | NodeEvent, str]] = {
     _S.ABSENT: "declared, and never joined",
     _S.ONLINE: "its heartbeat moves",
-    _S.DEGRADED: "its heartbeat moves, and it does not reach its storage: no new guests",
+    _S.DEGRADED: "its heartbeat moves, and something of it has failed, as its note says: it is used",
     _S.MAINTENANCE: "its heartbeat moves, and an operator has taken it out of service",
     _S.UNKNOWN: "its heartbeat stands still; its guests may be running",
     _S.FENCING: "its incarnation is revoked, and its death not proven yet",
@@ -49,8 +49,8 @@ MEANINGS: Final[dict[NodeState | NodeEvent, str]] = {
     _E.REVOKED: "HA revokes its incarnation",
     _E.PROVEN_DEAD: "the death of the revoked incarnation is written down with its evidence",
     _E.RELEASED: "it is back and clean: HA lifts the blocklist's entries and ends the fence",
-    _E.STORAGE_LOST: "it does not reach Ceph any more",
-    _E.STORAGE_FOUND: "it reaches Ceph again",
+    _E.IMPAIRED: "it reports a fault that not all nodes have",
+    _E.MENDED: "it reports none any more",
     _E.CLOSED: "an operator takes it out of service",
     _E.OPENED: "an operator takes it into service again",
 }
@@ -105,16 +105,16 @@ TABLE: Final = Table(
             otherwise="a fence ends with a proof and a new life",
         ),
         Row(
-            event=_E.STORAGE_LOST,
+            event=_E.IMPAIRED,
             leads={_S.ONLINE: _S.DEGRADED}
             | _staying(_S.DEGRADED, _S.MAINTENANCE, _S.FENCING, _S.FENCED),
-            otherwise="a node that does not answer says nothing of its storage",
+            otherwise="a node that does not answer says nothing of itself",
         ),
         Row(
-            event=_E.STORAGE_FOUND,
+            event=_E.MENDED,
             leads={_S.DEGRADED: _S.ONLINE}
             | _staying(_S.ONLINE, _S.MAINTENANCE, _S.FENCING, _S.FENCED),
-            otherwise="a node that does not answer says nothing of its storage",
+            otherwise="a node that does not answer says nothing of itself",
         ),
         Row(
             event=_E.CLOSED,
@@ -142,7 +142,7 @@ class Standing:
     has_left: bool = False
     is_fenced: bool = False  # a fence of it stands
     is_proven_dead: bool = False  # the incarnation that the fence is about
-    has_storage: bool = True
+    is_sound: bool = True  # nothing of it has failed
     is_closed: bool = False  # by an operator
 
 
@@ -154,8 +154,8 @@ def history(of: Standing) -> Iterator[NodeEvent]:
             yield NodeEvent.SAID_LEFT
         elif of.is_silent or of.is_fenced:  # HA saw it silent, whatever another watcher sees
             yield NodeEvent.SILENT
-        elif not of.has_storage:
-            yield NodeEvent.STORAGE_LOST
+        elif not of.is_sound:
+            yield NodeEvent.IMPAIRED
         if of.is_fenced:
             yield NodeEvent.REVOKED
         if of.is_fenced and of.is_proven_dead:

@@ -72,7 +72,7 @@ def test_every_state_and_event_has_a_meaning(table):
         (Standing(has_joined=True, is_fenced=True, is_proven_dead=True), NodeState.FENCED),
         # A proof of an older incarnation, from before this fence, is none.
         (Standing(has_joined=True, is_proven_dead=True), NodeState.ONLINE),
-        (Standing(has_joined=True, has_storage=False), NodeState.DEGRADED),
+        (Standing(has_joined=True, is_sound=False), NodeState.DEGRADED),
         (Standing(has_joined=True, is_closed=True), NodeState.MAINTENANCE),
         (Standing(has_joined=True, is_silent=True, is_closed=True), NodeState.UNKNOWN),
     ],
