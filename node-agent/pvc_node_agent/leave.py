@@ -21,6 +21,7 @@ from pvc_gitops.adapters.libvirt.hypervisor import LibvirtHypervisor
 from pvc_gitops.adapters.libvirt.kvm import acceleration
 from pvc_gitops.adapters.libvirt.xml import CephAccess
 from pvc_gitops.errors import UsageError, WorldError
+from pvc_gitops.ha.migration import ASK_AGAIN_S
 from pvc_gitops.model.ids import NodeName
 from pvc_gitops.model.intents import IntentId, IntentKind
 from pvc_gitops.model.moves import DrainState
@@ -108,16 +109,18 @@ def _stop(config: NodeConfig) -> None:
         acceleration=acceleration(),
     )
     end_s = time.monotonic() + STOP_LIMIT_S
-    asked: set[str] = set()
+    asked_s: dict[str, float] = {}
     try:
         while time.monotonic() < end_s:
             left = {name for name, facts in hypervisor.domains().items() if facts.domain}
             if not left:
                 return
-            for name in sorted(left - asked):
-                hypervisor.shutdown(name)
-                print(f"{name} is asked to power off", flush=True)
-            asked |= left
+            now_s = time.monotonic()
+            for name in sorted(left):
+                if now_s >= asked_s.get(name, -ASK_AGAIN_S) + ASK_AGAIN_S:
+                    hypervisor.shutdown(name)
+                    asked_s[name] = now_s
+                    print(f"{name} is asked to power off", flush=True)
             time.sleep(LOOK_S)
     except WorldError as error:
         print(f"guests cannot be asked: {error}", flush=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Final
 
 from pvc_gitops.controllers.migrate import MoveMemory
+from pvc_gitops.ha.migration import ASK_AGAIN_S
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.inventory import GuestState
@@ -21,9 +21,6 @@ from pvc_gitops.model.records import (
 from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import DomainFacts
-
-# A guest that is only booting hears no power button: it is pressed again until somebody listens.
-ASK_AGAIN_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,8 @@ class MoveMemory:
 
     order: tuple[str, int]  # where to, and since when: another order is another move
     domain: str  # what libvirt knows it by
-    stop_asked_at_s: float | None = None
+    stop_asked_at_s: float | None = None  # for the first time
+    asked_again_at_s: float | None = None
     doubt_since_s: float | None = None
 
 
@@ -139,6 +140,7 @@ def _leave(guest: Traveller) -> Moved:
             error=error,
             is_destination_over=there is None or there.is_over,
             stop_asked_at_s=memory.stop_asked_at_s,
+            asked_again_at_s=memory.asked_again_at_s,
             stop_timeout_s=_stop_timeout_s(guest.record),
             doubt_since_s=memory.doubt_since_s,
         )
@@ -154,7 +156,11 @@ def _leave(guest: Traveller) -> Moved:
             return Moved(memory=memory, due_at_s=now_s + migration.LOOK_S)
         case AskDown():
             world.hypervisor.shutdown(memory.domain)
-            return Moved(memory=replace(memory, stop_asked_at_s=now_s), has_acted=True)
+            if memory.stop_asked_at_s is not None:
+                memory = replace(memory, asked_again_at_s=now_s)
+            else:
+                memory = replace(memory, stop_asked_at_s=now_s)
+            return Moved(memory=memory, has_acted=True)
         case End():
             return _end(guest, act)
         case HandOver():

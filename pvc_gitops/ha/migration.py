@@ -21,6 +21,8 @@ from pvc_gitops.model.values import dataclass
 # peer after 8 s and lets the source go on.
 DOUBT_S: Final = 15.0
 LOOK_S: Final = 1.0
+# A guest that is only booting hears no power button: it is pressed again until somebody listens.
+ASK_AGAIN_S: Final = 10.0
 
 
 class Transfer(StrEnum):
@@ -43,7 +45,8 @@ class Leaving:
     transfer: Transfer
     error: str  # of a failed transfer
     is_destination_over: bool  # that life of the destination is revoked or has ended
-    stop_asked_at_s: float | None
+    stop_asked_at_s: float | None  # for the first time
+    asked_again_at_s: float | None
     stop_timeout_s: float
     doubt_since_s: float | None  # since when its domain neither runs nor ends
 
@@ -124,7 +127,10 @@ def _stopping(of: Leaving) -> Leave:
     end_s = of.stop_asked_at_s + of.stop_timeout_s
     if of.now_s >= end_s:
         return End(why=f"it did not power off within {of.stop_timeout_s:.0f} s")
-    return Rest(until_s=end_s)
+    if of.state is not GuestState.RUNNING:
+        return Rest(until_s=end_s)  # it has heard
+    again_s = (of.asked_again_at_s or of.stop_asked_at_s) + ASK_AGAIN_S
+    return AskDown() if of.now_s >= again_s else Rest(until_s=min(end_s, again_s))
 
 
 def _standing(of: Leaving) -> Leave:

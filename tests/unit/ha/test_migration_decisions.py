@@ -39,6 +39,7 @@ def leaving(**changes):
         "error": "",
         "is_destination_over": False,
         "stop_asked_at_s": None,
+        "asked_again_at_s": None,
         "stop_timeout_s": 60.0,
         "doubt_since_s": None,
     }
@@ -76,9 +77,21 @@ def test_the_way_of_a_running_guest():
 def test_by_a_restart_it_is_asked_then_ended_then_given_away():
     by_restart = MoveMethod.SHUTDOWN
     assert leaving(method=by_restart) == AskDown()
-    assert leaving(method=by_restart, stop_asked_at_s=50.0) == Rest(until_s=110.0)
+    asked = {"method": by_restart, "stop_asked_at_s": 50.0, "asked_again_at_s": 95.0}
+    assert leaving(**asked) == Rest(until_s=105.0)
+    assert leaving(**asked, state=GuestState.STOPPING) == Rest(until_s=110.0)
     assert isinstance(leaving(method=by_restart, stop_asked_at_s=40.0), End)
     assert leaving(state=None, method=by_restart) == HandOver(is_whole=False)
+
+
+def test_who_was_asked_to_power_off_and_still_runs_is_asked_again_within_its_time():
+    """One that was only booting has not heard it."""
+    asked = {"method": MoveMethod.SHUTDOWN, "stop_asked_at_s": 90.0}
+    assert leaving(**asked) == AskDown()
+    assert leaving(**asked, asked_again_at_s=99.0) == Rest(until_s=109.0)
+    assert leaving(**asked, asked_again_at_s=90.0) == AskDown()
+    assert leaving(**asked, state=GuestState.STOPPING) == Rest(until_s=150.0)
+    assert isinstance(leaving(**asked | {"now_s": 150.0}), End)
 
 
 def test_a_guest_that_is_not_to_run_is_not_sent_alive():
