@@ -18,6 +18,9 @@ PRIORITY: Final = (
     1  # the lowest real-time one: above all ordinary work, below the kernel's own threads
 )
 
+SYSTEMD_S: Final = 0.8  # less than a heartbeat, and than systemd waits for a sign of life
+SAYS_NOTHING: Final = ("", "offline", "unknown")  # of `systemctl is-system-running`
+
 
 def boottime_s() -> float:
     """CLOCK_BOOTTIME: it goes on while the machine is suspended, as others' clocks do."""
@@ -46,14 +49,20 @@ def run_first() -> bool:
     return True
 
 
-def is_machine_stopping(systemctl: Path) -> bool:
-    """Whether systemd is taking the whole machine down, and not only this service."""
+def is_machine_stopping(systemctl: Path) -> bool | None:
+    """Whether systemd is taking the whole machine down, and not only this service. None: it does not say,
+    as while it is busy with a thousand units; who left then would not have said its last word."""
     command = [str(systemctl), "is-system-running"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False  # then the last word is not said, and others wait for the lease
-    return answer.stdout.strip() == "stopping"
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=SYSTEMD_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError:
+        return False  # there is no systemd: whoever sent the signal wants this process to end
+    word = answer.stdout.strip()
+    return None if word in SAYS_NOTHING else word == "stopping"
 
 
 def notify(message: str, descriptors: tuple[int, ...] = ()) -> None:

@@ -78,10 +78,12 @@ class Process:
         notify("READY=1")
         while not isinstance(self.guard.life, lease.Left):
             if self.is_asked_to_stop:
-                self.is_asked_to_stop = False
-                if not is_machine_stopping(self.paths.systemctl):
+                is_stopping = is_machine_stopping(self.paths.systemctl)
+                if is_stopping is False:
                     return
-                self.feed(lease.ShutDown)
+                self.is_asked_to_stop = is_stopping is None  # it is asked again
+                if is_stopping:
+                    self.feed(lease.ShutDown)
             self.feed(lease.SliceEmpty if self.look() else lease.SlicePopulated)
             self.feed(lease.Tick)
             self.look_for_hold()

@@ -180,3 +180,31 @@ def test_a_machine_that_goes_down_says_left_after_its_last_guest(guard, client):
     assert record.id == first
     assert not record.guests_left
     guard.process = None
+
+
+def test_a_service_manager_that_is_too_busy_to_answer_is_asked_again(guard, client):
+    """Else a machine that goes down would be fenced, for want of the last word."""
+    asked, systemctl = guard.here / "asked", guard.here / "systemctl"
+    systemctl.write_text(
+        f"#!/bin/sh\n[ -e {asked} ] && {{ echo stopping; exit 1; }}\ntouch {asked}\nexec sleep 5\n"
+    )
+    systemctl.chmod(0o755)
+    first = guard.state()["incarnation"]
+    guard.process.send_signal(signal.SIGTERM)
+    assert guard.process.wait(timeout=10) == 0
+    record = codec.decode(IncarnationRecord, json.loads(client.get(paths.incarnation(NODE))[0]))
+    assert (record.id, record.guests_left) == (first, False)
+    guard.process = None
+
+
+def test_a_guard_that_is_only_replaced_says_no_last_word(guard, client):
+    systemctl = guard.here / "systemctl"
+    systemctl.write_text("#!/bin/sh\necho degraded\nexit 1\n")
+    systemctl.chmod(0o755)
+    first = guard.state()["incarnation"]
+    guard.process.send_signal(signal.SIGTERM)
+    assert guard.process.wait(timeout=10) == 0
+    record = codec.decode(IncarnationRecord, json.loads(client.get(paths.incarnation(NODE))[0]))
+    assert (record.id, record.guests_left) == (first, True)
+    guard.start()
+    assert wait_for(lambda: guard.state()["incarnation"], 15, guard.log) == first
