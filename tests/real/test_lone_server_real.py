@@ -7,7 +7,9 @@ import pytest
 from kazoo.client import KazooClient
 from zk_ensemble import PASSWORD, Ensemble, jars
 
+from pvc_gitops.adapters.zk import ZooKeeperStore
 from pvc_gitops.formation.quorum import alone, member_file
+from pvc_gitops.world.ports import Quorum
 
 pytestmark = pytest.mark.lab
 
@@ -62,3 +64,11 @@ def test_one_that_is_left_goes_on_with_all_that_it_knew(three):
     assert client.get("/zookeeper/config")[0].decode().count("server.") == 1
     client.stop()
     client.close()
+
+    # Whoever was told of three servers counts the one that is left.
+    store = ZooKeeperStore(three.addresses, user="pvc", password=PASSWORD, wake=lambda: None)
+    try:
+        assert store.wait(20)
+        assert store.quorum() == Quorum(serving=1, servers=1)
+    finally:
+        store.close()

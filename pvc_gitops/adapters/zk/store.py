@@ -20,7 +20,7 @@ from kazoo.exceptions import (
 from pvc_gitops.adapters.zk import commit as transactions
 from pvc_gitops.adapters.zk.cache import Cache, Listing
 from pvc_gitops.adapters.zk.election import Candidacy
-from pvc_gitops.adapters.zk.ensemble import Ensemble
+from pvc_gitops.adapters.zk.ensemble import CONFIG, Ensemble, counted
 from pvc_gitops.adapters.zk.records import dump, parse
 from pvc_gitops.adapters.zk.session import Session
 from pvc_gitops.errors import StoreConflict, StoreError, StoreUnavailable
@@ -41,7 +41,7 @@ class ZooKeeperStore:
     ) -> None:
         self._cache = Cache(wake)
         self._session = Session(servers, user, password, self._cache.disturbed)
-        self._ensemble = Ensemble(servers)
+        self._ensemble = Ensemble(servers, self._counted)
         # One callable a path: kazoo keeps watches in sets, so watching again adds nothing.
         self._told: dict[str, Callable[[object], None]] = {}
         self._candidacies: dict[str, Candidacy] = {}
@@ -60,6 +60,16 @@ class ZooKeeperStore:
 
     def quorum(self) -> Quorum:
         return self._ensemble.quorum()
+
+    def _counted(self) -> tuple[str, ...] | None:
+        if not self.is_connected():
+            return None
+        try:
+            client = self._session.client("read", CONFIG)
+            data, _ = self._call(client.get_async(CONFIG), "read", CONFIG)
+        except (StoreError, NoNodeError):
+            return None
+        return counted(data.decode())
 
     # --- reading ---
 

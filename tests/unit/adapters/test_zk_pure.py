@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pvc_gitops.adapters.zk.cache import Cache, Listing
 from pvc_gitops.adapters.zk.commit import learn
 from pvc_gitops.adapters.zk.election import Candidacy, sequence
+from pvc_gitops.adapters.zk.ensemble import counted
 from pvc_gitops.adapters.zk.records import MARKER, dump, parse
 from pvc_gitops.errors import StoreConflict, StoreUnavailable
 from pvc_gitops.model.ids import NodeName
@@ -120,3 +121,12 @@ def test_a_listing_begun_before_a_change_is_not_kept():
     assert cache.listing("/p") is listing
     cache.wrote("/p/child")
     assert cache.listing("/p") is None
+
+
+def test_those_are_counted_whom_the_ensemble_names_as_voters():
+    config = """server.1=10.21.0.1:2888:3888:participant;0.0.0.0:2181
+server.2=10.21.0.2:2888:3888:observer;0.0.0.0:2181
+server.4=127.0.0.1:2888:3888:participant;127.0.0.4:2184
+version=200000003"""
+    assert counted(config) == ("10.21.0.1:2181", "127.0.0.4:2184")
+    assert counted("version=0") == ()
