@@ -15,7 +15,7 @@ from pvc_gitops.model.inventory import Inventory, NodeState
 from pvc_gitops.model.plan import Action, Operation, Plan, Step
 from pvc_gitops.model.records import Applied, DiskRef, Phase, Wanted
 from pvc_gitops.model.spec import Cluster
-from pvc_gitops.planner import check_words
+from pvc_gitops.planner import check_order, check_words
 from pvc_gitops.planner.check_room import Room
 
 _DESTROYING = frozenset(
@@ -47,6 +47,7 @@ def problems(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     replay = _Replay(plan, inventory)
     found = [*replay.run()]
     final = replay.records
+    found += check_order.unordered(plan, inventory, replay.words, replay.comes_after)
     found += _promised(plan, final)
     found += _used_but_gone(final)
     found += _addresses_twice(final)
