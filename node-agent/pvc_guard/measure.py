@@ -7,6 +7,7 @@ the next boot, when the guard begins.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -24,7 +25,12 @@ GRAIN_S: Final = 0.5  # rounded up to it: what was written last may be a step an
 
 def measure(places: Places, note: Path) -> str:
     """Does not return where the watchdog works; else what is wrong."""
-    opened = open_kernel(places, read_measured(places.measured))
+    try:
+        opened = open_kernel(places, read_measured(places.measured))
+    except OSError as err:
+        if err.errno != errno.EBUSY:
+            raise
+        return "the watchdog is held: in maintenance, stop what holds it (systemctl stop pvc-guard)"
     if opened is None:
         return "this machine has no watchdog"
     identity, device = opened

@@ -22,6 +22,12 @@ JITTER: Final = 0.2
 BLOCKLIST_EVERY_S: Final = 3600.0  # each probe makes two maps that every Ceph daemon reads
 STALE_S: Final = 1200  # four periods: whoever should have tried did not
 _MINUTE_S: Final = 60
+# A device that is set to 10 s may reset after 20 (measured on an iTCO): what it is set to proves nothing.
+# Measuring resets the machine, so a person chooses when.
+_UNMEASURED: Final = (
+    "how long its watchdog takes was never measured, so it proves nothing: put the node into "
+    "maintenance, and type there: systemctl stop pvc-guard && pvc-guard measure-watchdog (which resets it)"
+)
 
 
 def first_after_s(me: NodeName, node: NodeName) -> float:
@@ -64,12 +70,16 @@ def assess(
     has_watchdog = incarnation.watchdog is not None and incarnation.watchdog_s is not None
     is_asked = has_bmc and any(not each.trouble for each in trials.values())
     if not has_watchdog:
-        lost = "no watchdog is armed: if its BMC dies with it, nothing proves its death"
         if not is_asked:
             lost = (
                 "neither its BMC nor a watchdog would prove its death: its guests would wait for it"
             )
-        troubles = (*troubles, lost)
+            troubles = (*troubles, lost)
+        if incarnation.watchdog is not None:
+            troubles = (*troubles, _UNMEASURED)
+        elif is_asked:
+            lost = "no watchdog is armed: if its BMC dies with it, nothing proves its death"
+            troubles = (*troubles, lost)
     if not is_asked and not has_watchdog and (trials or not has_bmc):
         grade = Grade.NOT
     else:
@@ -78,10 +88,18 @@ def assess(
         node=node,
         grade=grade,
         bmc=bmc,
-        watchdog=f"armed, {incarnation.watchdog_s:g} s" if has_watchdog else "none",
+        watchdog=_watchdog(incarnation),
         troubles=troubles,
         tried_at_s=max((each.at_s for each in trials.values()), default=None),
     )
+
+
+def _watchdog(incarnation: IncarnationRecord) -> str:
+    if incarnation.watchdog is None:
+        return "none"
+    if incarnation.watchdog_s is None:
+        return "not measured"
+    return f"armed, {incarnation.watchdog_s:g} s"
 
 
 def _of_bmc(

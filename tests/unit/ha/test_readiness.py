@@ -15,7 +15,7 @@ from pvc_gitops.model.records import IncarnationRecord
 NOW_S = 10_000
 
 
-def life(watchdog=True):
+def life(watchdog=True, watchdog_s=10.0):
     return IncarnationRecord(
         id="boot.0",
         boot_id="boot",
@@ -23,7 +23,7 @@ def life(watchdog=True):
         lease_s=6.0,
         is_revoked=False,
         watchdog="softdog" if watchdog else None,
-        watchdog_s=10.0 if watchdog else None,
+        watchdog_s=watchdog_s if watchdog else None,
         storage_addresses=(),
         guests_left=True,
     )
@@ -72,6 +72,14 @@ def test_without_a_watchdog_a_bmc_that_nobody_reaches_leaves_no_proof():
 def test_without_a_watchdog_one_coordinator_that_reaches_the_bmc_is_a_proof():
     row = judged(found(hv1="it is dead", hv2=""), watchdog=False)
     assert row.grade is Grade.PARTLY
+
+
+def test_a_watchdog_that_was_never_measured_proves_nothing_and_it_is_said_what_to_type():
+    for trials, grade in ((found(hv1=""), Grade.PARTLY), (found(hv1="it is dead"), Grade.NOT)):
+        row = assess("hv3", life(watchdog_s=None), trials, has_bmc=True, now_s=NOW_S)
+        assert (row.grade, row.watchdog) == (grade, "not measured")
+        assert "pvc-guard measure-watchdog" in row.troubles[-1]
+        assert "neither" in " ".join(row.troubles) or grade is Grade.PARTLY
 
 
 def test_a_node_without_a_bmc_stands_by_its_watchdog_alone():
