@@ -53,6 +53,14 @@ def test_what_a_seed_has_waited_for_and_named_is_played_again_as_it_was():
         assert run(seed, BASE, outcome.script) == outcome
 
 
+def test_what_raises_is_told_with_the_script_that_shows_it():
+    outcome = run(1, BASE, ("wait 1", "power hv9 off"))
+    assert outcome.rules == {"raises ScriptError"}
+    assert outcome.script == ("wait 1", "power hv9 off", HEALED)
+    (problem,) = outcome.problems
+    assert "the repository declares no node 'hv9'" in problem
+
+
 def test_all_that_can_be_drawn_is_a_script_and_each_seed_has_its_taste():
     nodes = tuple(NodeName(f"hv{number}") for number in range(1, 5))
     names = Names(nodes=frozenset(nodes), coordinators=frozenset(nodes[:3]))
