@@ -10,7 +10,8 @@ from collections.abc import Generator
 from typing import Final
 
 from pvc_gitops.controllers.answers import Recall, Said, fresh_storage, storage_of
-from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment
+from pvc_gitops.controllers.beats import read_beats
+from pvc_gitops.controllers.observe import Observed, lease_s, of_one_moment, read_applied
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import NodeName
@@ -19,6 +20,7 @@ from pvc_gitops.model.spec import Node
 from pvc_gitops.world.ports import World
 
 GATHERING_S: Final = 60.0  # a machine that boots slower than its companions by more is a fault
+LOOK_EVERY_S: Final = 1.0  # as often as nodes show a sign of life
 ANSWER_WITHIN_S: Final = 20.0  # then whoever asks sees what is known, and which nodes are not
 
 
@@ -54,11 +56,30 @@ def gathered(world: World, recall: Recall) -> Generator[Said, None, Observed | N
     # Records that changed since the last look at Ceph would seem to contradict it.
     yield from fresh_storage(world, recall)
     until_s = world.clock.monotonic_s() + ANSWER_WITHIN_S
+    seen = yield from watched(world, recall)
     while True:
-        watch, now_s = recall().watch, world.clock.monotonic_s()
+        watch = recall().watch if world.me.is_coordinator else seen
+        now_s = world.clock.monotonic_s()
         observed = of_one_moment(world, watch, storage_of(recall))
         if observed is None or not world.me.is_coordinator or now_s > until_s:
             return observed
         if is_gathered(watch, observed, now_s):
             return observed
         yield None
+
+
+def watched(world: World, recall: Recall) -> Generator[Said, None, NodeWatch]:
+    """The heartbeats as this node's agent has seen them. One that is no coordinator does not look all the
+    time (each look reads every node): it looks for as long as it takes to tell who is silent. Raises
+    StoreError."""
+    if world.me.is_coordinator:
+        return recall().watch
+    watch, lease = NodeWatch(), lease_s(read_applied(world.store))
+    until_s = world.clock.monotonic_s() + ANSWER_WITHIN_S
+    while True:
+        now_s = world.clock.monotonic_s()
+        watch = watch.observe(now_s, read_beats(world.store))
+        if watch.is_settled(now_s, lease) or now_s > until_s:
+            return watch
+        while world.clock.monotonic_s() < now_s + LOOK_EVERY_S:
+            yield None

@@ -34,7 +34,7 @@ from pvc_gitops.controllers.answers import (
     storage_of,
 )
 from pvc_gitops.controllers.follow import follow
-from pvc_gitops.controllers.gathering import gathered
+from pvc_gitops.controllers.gathering import gathered, watched
 from pvc_gitops.controllers.operators import is_operator
 from pvc_gitops.controllers.records import read, write
 from pvc_gitops.controllers.status import status
@@ -240,7 +240,8 @@ def _inventory(question: Question, world: World, recall: Recall) -> Iterator[Sai
 
 def _status(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     del question
-    yield _founded(status(world, recall().watch, storage_of(recall)))
+    watch = yield from watched(world, recall)
+    yield _founded(status(world, watch, storage_of(recall)))
 
 
 def _founded(value: object) -> Said:

@@ -7,6 +7,7 @@ from typing import Final
 
 from pvc_gitops.controllers import intents, quarantine, withhold
 from pvc_gitops.controllers.answers import Recall, Refusal, Said, Value, fresh_storage, storage_of
+from pvc_gitops.controllers.gathering import watched
 from pvc_gitops.controllers.intents import Refused, Wish, authority
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.observe import Observed, of_one_moment, read_intents
@@ -85,7 +86,8 @@ def release(question: Question, world: World, recall: Recall) -> Iterator[Said]:
 def rollback(question: Question, world: World, recall: Recall) -> Iterator[Said]:
     """Without an effect: what going back would do. With the effect of that answer: go back."""
     yield from fresh_storage(world, recall)
-    observed = of_one_moment(world, recall().watch, storage_of(recall))
+    watch = yield from watched(world, recall)
+    observed = of_one_moment(world, watch, storage_of(recall))
     if observed is None:
         yield Refusal(code="not-founded", message="the cluster is not founded yet")
         return

@@ -25,8 +25,8 @@ _MINUTE_S: Final = 60
 # A device that is set to 10 s may reset after 20 (measured on an iTCO): what it is set to proves nothing.
 # Measuring resets the machine, so a person chooses when.
 _UNMEASURED: Final = (
-    "how long its watchdog takes was never measured, so it proves nothing: put the node into "
-    "maintenance, and type there: systemctl stop pvc-guard && pvc-guard measure-watchdog (which resets it)"
+    "how long its watchdog takes was never measured, so it proves nothing: put the node into maintenance "
+    "and type there: systemctl stop pvc-guard && pvc-guard measure-watchdog (which resets it)"
 )
 
 
