@@ -49,6 +49,8 @@ class Transitions:
 
     def says(self, word: Word, of: Address) -> Transition | None:
         """The entry that says it of an address."""
+        if not self.items:  # of every object, as nearly always
+            return None
         return next((i for i in self.items if i.word is word and i.address == of), None)
 
     def source_of(self, of: Address) -> Address | None:

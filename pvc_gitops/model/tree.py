@@ -69,10 +69,9 @@ class Entry:
 
 def is_read(path: str) -> bool:
     """Does this path lie where anything is read at all? Used to prune a walk, folders included."""
-    top = path.split("/", 1)[0]
-    if any(part.startswith(".") for part in path.split("/")):
+    if path.startswith(".") or "/." in path:
         return False
-    return top not in UNREAD_FOLDERS
+    return path.partition("/")[0] not in UNREAD_FOLDERS
 
 
 def admit(entries: Iterable[Entry]) -> tuple[tuple[str, ...], tuple[Problem, ...]]:

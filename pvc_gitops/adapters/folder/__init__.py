@@ -63,9 +63,9 @@ def _walk(folder: Path) -> Iterator[Entry]:
         prefix = waiting.pop()
         with os.scandir(folder / prefix) as rows:
             for row in rows:
-                path = f"{prefix}{row.name}".encode("utf-8", "surrogateescape").decode(
-                    "utf-8", "replace"
-                )
+                path = f"{prefix}{row.name}"
+                if not path.isascii():
+                    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                 if not is_read(path):
                     continue
                 count += 1

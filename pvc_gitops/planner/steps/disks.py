@@ -37,17 +37,19 @@ def youngest_life(context: Context, of: Address, parts: Iterable[Address]) -> in
     first that nobody has. One who was renamed took a life of its old name along."""
     cluster_id, addresses = context.inventory.cluster_id, tuple(parts)
     prefix = own_prefix(of)
-    names = {n for p, n in context.images_of(prefix) if not context.is_anothers(p, n, than=of)}
-    names |= {
-        entry.name
-        for pool, entry in context.trash_of(prefix)
-        if not context.is_anothers(pool, entry.name, than=of)
-    }
-    for life in range(_LIVES_MAX if names else 0, 0, -1):
-        if any(rbd_name(cluster_id, part, life) in names for part in addresses):
-            return life
+    images, trash = context.images_of(prefix), context.trash_of(prefix)
+    if images or trash:
+        names = {n for p, n in images if not context.is_anothers(p, n, than=of)}
+        names |= {e.name for p, e in trash if not context.is_anothers(p, e.name, than=of)}
+        for life in range(_LIVES_MAX, 0, -1):
+            if any(rbd_name(cluster_id, part, life) in names for part in addresses):
+                return life
     taken = context.uuids
-    return next(n for n in range(1, _LIVES_MAX) if derived_uuid(cluster_id, of, n) not in taken)
+    life = 1
+    while taken and derived_uuid(cluster_id, of, life) in taken:
+        life += 1
+        assert life < _LIVES_MAX, of
+    return life
 
 
 def lives_of(context: Context, part: Address) -> frozenset[str]:
@@ -58,10 +60,11 @@ def lives_of(context: Context, part: Address) -> frozenset[str]:
 
 def trashed(context: Context, ref: DiskRef) -> str | None:
     """The youngest entry of the trash that bears the disk's name."""
-    entries = [
-        e for p, e in context.trash_of(prefix_of(ref.image)) if (p, e.name) == (ref.pool, ref.image)
-    ]
-    return entries[-1].id if entries else None
+    entries = context.trash_of(prefix_of(ref.image))
+    if not entries:  # of nearly everybody
+        return None
+    own = [e for p, e in entries if (p, e.name) == (ref.pool, ref.image)]
+    return own[-1].id if own else None
 
 
 def making(
@@ -120,10 +123,10 @@ def is_made(context: Context, of: Address, ref: DiskRef) -> bool:
     """Whether the data is there in its size, although the record does not say so: of a guest whose
     making, growth or removal was interrupted, since removal takes the data first and the record last."""
     found = context.image(ref.pool, ref.image)
-    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE, Operation.DISK_GROW)
-    if any(context.is_under_way(f"{operation} {of}") for operation in making_it):
+    if found is None or found.size_mib < ref.size_mib:
         return False
-    return found is not None and found.size_mib >= ref.size_mib
+    making_it = (Operation.DISK_CREATE, Operation.DISK_RESTORE, Operation.DISK_GROW)
+    return not any(context.is_under_way(f"{operation} {of}") for operation in making_it)
 
 
 def trash_stale(

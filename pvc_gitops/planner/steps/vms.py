@@ -44,6 +44,10 @@ from pvc_gitops.scheduler.capacity import guest_mib
 _NO_PLACE: Final = Cause(code="no-place", text="it was applied and has no place", place=None)
 _LEFT_OVER: Final = Cause(code="left-over", text="data of a removed disk is left", place=None)
 _LOST: Final = Cause(code="in-trash", text="its data lies in the trash", place=None)
+# Written out once: an enumeration's member takes its time to become text.
+_NETWORKS: Final = f"{Kind.NETWORK}/"
+_ENSURE: Final = Operation.NETWORK_ENSURE.value
+_PUT: Final = Operation.NETWORK_PUT.value
 # Fields by which a guest can ask its node, or the others when its node dies, for more.
 _DEMANDS: Final[tuple[FieldPath, ...]] = (
     ("memory",),
@@ -375,12 +379,12 @@ def _put(
     """The record, after all that the guest refers to is usable on its node."""
     everything = list(needs)
     for of in record.needs:
-        if of.startswith(f"{Kind.NETWORK}/"):
-            ensured, put = (
-                f"{Operation.NETWORK_ENSURE} {of} {node}",
-                f"{Operation.NETWORK_PUT} {of}",
-            )
-            everything += [step for step in (ensured, put) if step in draft.steps][:1]
+        if of.startswith(_NETWORKS):
+            ensured = f"{_ENSURE} {of} {node}"
+            if ensured in draft.steps:
+                everything.append(ensured)
+            elif (put := f"{_PUT} {of}") in draft.steps:
+                everything.append(put)
         else:
             everything += draft.lasts([of])
     everything += draft.lasts([address(Kind.NODE, node)])

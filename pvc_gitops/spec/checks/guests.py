@@ -20,12 +20,14 @@ def guest_findings(repository: Repository) -> Iterator[Finding]:
     for network in repository.of_kind(Kind.NETWORK):
         for index, row in enumerate(network.spec["reservations"]):
             yield from macs.take(row["mac"], network, ("reservations", str(index), "mac"))
+    sound: set[int] = set()  # specs, which many guests share: nothing is wrong with them
     for guest in repository.of_kind(Kind.VM):
-        yield from _unsupported(guest)
+        if id(guest.spec) not in sound:
+            wrong = [*_by_itself(repository, guest)]
+            yield from wrong
+            if not wrong:
+                sound.add(id(guest.spec))
         yield from _disk_findings(guest, volumes)
-        yield from _media_findings(guest)
-        yield from _cpu_and_memory(guest)
-        yield from _placement_findings(repository, guest)
         for name, nic in guest.spec["nics"].items():
             path = ("nics", name)
             if nic.get("absent"):
@@ -36,6 +38,14 @@ def guest_findings(repository: Repository) -> Iterator[Finding]:
                 yield from addresses.findings(guest, path, nic)
             if nic["mac"] != "auto":
                 yield from macs.take(nic["mac"], guest, (*path, "mac"))
+
+
+def _by_itself(repository: Repository, guest: Document) -> Iterator[Finding]:
+    """What its spec alone shows, whoever else has the same."""
+    yield from _unsupported(guest)
+    yield from _media_findings(guest)
+    yield from _cpu_and_memory(guest)
+    yield from _placement_findings(repository, guest)
 
 
 class _Addresses:
