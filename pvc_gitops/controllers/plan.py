@@ -11,8 +11,17 @@ from contextlib import suppress
 from dataclasses import field
 from typing import Final
 
-from pvc_gitops.controllers import intents, ledger, previews, quarantine, storage, withhold
+from pvc_gitops.controllers import (
+    apply_status,
+    intents,
+    ledger,
+    previews,
+    quarantine,
+    storage,
+    withhold,
+)
 from pvc_gitops.controllers.accept import accept, coordinators
+from pvc_gitops.controllers.apply_status import ApplyToldMemory
 from pvc_gitops.controllers.beats import read_beats
 from pvc_gitops.controllers.circumstances import Drifts, tell_drifts
 from pvc_gitops.controllers.circumstances import circumstances as circumstances_of
@@ -85,6 +94,7 @@ class PlannerMemory:
     retry: Retry | None = None
     ledger: LedgerMemory = field(default_factory=LedgerMemory)
     previews: PreviewsMemory = field(default_factory=PreviewsMemory)
+    applied_told: ApplyToldMemory = field(default_factory=ApplyToldMemory)  # to the forge
     complaint: str = ""  # said once
     drifts: Drifts = frozenset()  # that the journal was told
     warned: frozenset[IntentId] = frozenset()  # of whose end was told beforehand
@@ -220,7 +230,8 @@ def _lead(world: World, memory: PlannerMemory, lead: Leadership, now_s: float) -
         withheld=read(store, paths.WITHHELD, Withheld),
     )
     memory = _plan(world, memory, look, lead, now_s)
-    return replace(memory, previews=_previewed(world, memory, look, lead))
+    applied = apply_status.tick(world, memory.applied_told, look.observed, look.withheld)
+    return replace(memory, previews=_previewed(world, memory, look, lead), applied_told=applied)
 
 
 def _previewed(world: World, memory: PlannerMemory, look: Look, lead: Leadership) -> PreviewsMemory:

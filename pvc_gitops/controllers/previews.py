@@ -308,13 +308,19 @@ class _Teller:
 
 
 def _teller(world: World, forge: Forge, ref: str, base: CommitId) -> _Teller | None:
+    sealed = sealed_token(world, forge, base)
+    if sealed is None:
+        return None
+    return _Teller(forge=forge, sealed=sealed, number=forge.number(ref))
+
+
+def sealed_token(world: World, forge: Forge, commit: CommitId) -> bytes | None:
+    """What opens the forge, as a commit has it; None where it is told nothing."""
     if forge.token_secret is None or not forge.api or not forge.repository:
         return None
+    # The documents were checked: where it is not there, it went with a commit not in force yet.
     folder = DOCUMENT_KINDS[Kind.SECRET][1]
-    sealed = world.repo.files(base).get(f"{folder}/{forge.token_secret}.yaml")
-    if sealed is None:
-        return None  # the documents were checked: it went with a commit that is not in force yet
-    return _Teller(forge=forge, sealed=sealed, number=forge.number(ref))
+    return world.repo.files(commit).get(f"{folder}/{forge.token_secret}.yaml")
 
 
 def ask_of(inv: Inventory, forge: Forge, ref: str, head: CommitId) -> Ask:

@@ -51,15 +51,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a forge is told of a proposal."""
+    """What a forge is told of a proposal, or of a commit that was merged."""
 
     number: int | None  # of the pull or merge request; None: a branch, which has a status only
     commit: CommitId
     marker: str  # by which our comment is found again
     comment: str
-    context: str  # pvc/plan (prod)
+    context: str  # pvc/plan (prod), pvc/apply (prod)
     is_good: bool
     status: str
+    is_open: bool = False  # it is not over yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

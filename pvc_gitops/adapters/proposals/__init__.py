@@ -109,7 +109,8 @@ class Proposals:
         )
         if told.number is not None and told.comment:
             api.comment(told.number, told.comment, told.marker)
-        state = "success" if told.is_good else "failure"
+        ended = "success" if told.is_good else "failure"
+        state = "pending" if told.is_open else ended
         api.status(told.commit, state, told.context, told.status)
 
     def _token(self, forge: Forge, sealed: bytes) -> str:

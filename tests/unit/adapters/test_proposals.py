@@ -227,5 +227,7 @@ def test_a_forge_is_told_with_the_token_that_only_the_cluster_can_open(server, f
     server.proposals.tell(where, sealed, told(number=None, is_good=True))
     assert len(forge.comments) == 1
     assert forge.statuses[-1][1]["state"] == "success"
+    server.proposals.tell(where, sealed, told(number=None, is_good=True, is_open=True))
+    assert forge.statuses[-1][1]["state"] == "pending"
     with pytest.raises(WorldError, match="open forge-token"):
         server.proposals.tell(where, sealed_for(keys.generate()), told())

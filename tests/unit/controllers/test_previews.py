@@ -215,13 +215,39 @@ def test_a_forge_is_told_once_of_each_preview():
     head = cluster.propose("ignored", with_guest(files_now(cluster), "web9"))
     cluster.proposals["refs/pull/14/head"] = head
     cluster.settle()
-    ((forge_told, told),) = cluster.told
+    ((forge_told, told),) = [each for each in cluster.told if "pvc/plan" in each[1].context]
     assert forge_told == f"origin {len(sealed)} bytes"
     assert (told.number, told.commit, told.is_good) == (14, head, True)
     assert told.comment.startswith(told.marker)
     assert told.context == "pvc/plan (lab)"
     assert told.status.startswith("+1 ~0 -0")
     assert cluster.previews()["pull/14/head"].told == ""
+
+
+def test_a_forge_is_told_what_came_of_a_merge():
+    forge = FORGE.replace(
+        b"type: git", b"type: github\n  repository: infra/prod\n  token: {secret: forge-token}"
+    )
+    key = keys.generate().public
+    sealed = sops.write("forge-token", "", {"token": "x"}, [key], now_s=0).encode()
+    more = {"policies/forge/origin.yaml": forge, "secrets/forge-token.yaml": sealed}
+    cluster = Running({**BASE, **more})
+    cluster.told.clear()
+    tip = cluster.merge(with_guest(files_now(cluster), "web9"))
+    said = [t for _, t in cluster.told if t.commit == tip]
+    assert {t.context for t in said} == {"pvc/apply (lab)"}
+    assert [(t.is_open, t.is_good) for t in said] == [(True, True), (False, True)]
+    every = len(
+        slices.read_plan(cluster.store(), read(cluster.store(), paths.TARGET, Target).plan).steps
+    )
+    assert said[-1].status == f"done {every} of {every}"
+    assert all(t.number is None and not t.comment for t in said)
+
+    shrunk = files_now(cluster)["vms/web9.yaml"].replace(b"size: 64MiB", b"size: 32MiB")
+    tip = cluster.merge({**files_now(cluster), "vms/web9.yaml": shrunk})
+    last = [t for _, t in cluster.told if t.commit == tip][-1]
+    assert (last.is_open, last.is_good) == (False, False)
+    assert "1 blocked" in last.status
 
 
 def test_a_lost_node_keeps_no_review_waiting(cluster):
