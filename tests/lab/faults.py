@@ -138,8 +138,16 @@ def unharmed(cloud: Cloud, watcher: str) -> Iterator[Disks]:
         wait_for_all(cloud, before)
         disks.wait_until_all_count()
     assert not disks.foreign()
+    assert_whole_boots(cloud)
     gaps = ", ".join(f"{guest} {disks.gap_s(guest):.1f}" for guest in sorted(disks.images))
     print(f"nothing foreign on any disk; longest time without a write, s: {gaps}")
+
+
+def assert_whole_boots(cloud: Cloud) -> None:
+    """systemd breaks a cycle of orders by leaving somebody out, another one at each boot."""
+    for node in cloud.nodes():
+        said = cloud.lab.node(node).paths.console.read_text(encoding="utf-8", errors="replace")
+        assert "ordering cycle" not in said, f"{node} left out a service when it booted"
 
 
 def wait_for_all(cloud: Cloud, names: set[str]) -> None:

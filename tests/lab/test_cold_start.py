@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cloud import Cloud, until
+from faults import assert_whole_boots
 
 pytestmark = pytest.mark.lab
 
@@ -56,3 +57,4 @@ def test_a_lab_that_lost_all_its_power_runs_every_guest_once_with_its_data(cloud
         lambda: cloud.status()["storage"]["health"] == "HEALTH_OK",
     )
     assert "Nothing to do" in cloud.pvc("plan")
+    assert_whole_boots(cloud)
