@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pvc_gitops.model.ids import Address
 from pvc_gitops.model.inventory import Inventory
 from pvc_gitops.model.plan import Operation, Plan, Step
+from pvc_gitops.model.records import Phase
 from pvc_gitops.planner.check_words import WORDS
 
 _ENDS = frozenset({Operation.RECORD_DROP, Operation.VM_FORGET})
@@ -31,6 +32,8 @@ def unordered(
         new_words: what this plan writes down as done.
         comes_after: whether the graph puts the second step before the first.
     """
+    stood = {of for of, each in inventory.applied.items() if each.phase is not Phase.TRASHED}
+    new: set[Address] = set()  # what this plan makes, or gives its name
     latest: dict[Address, str] = {}  # who wrote the record of an object last
     since: dict[Address, list[str]] = {}  # what was done to it since then
     restores: dict[tuple[object, object], str] = {}
@@ -42,10 +45,15 @@ def unordered(
         if _writes(step):
             before += since.pop(of, ())
             latest[of] = step.id
+            if of not in stood or step.operation is Operation.RECORD_MOVE:
+                new.add(of)
+            if step.operation in _ENDS:
+                stood.discard(of)  # what comes after it is another one
         else:
             since.setdefault(of, []).append(step.id)
         if step.record is not None and step.operation not in _LEAVING:
-            before += [latest[need] for need in step.record.needs if need in latest]
+            # What was there before serves while it changes, too.
+            before += [latest[need] for need in step.record.needs if need in latest and need in new]
         if step.operation is Operation.DISK_RESTORE:
             restores[step.inputs["pool"], step.inputs["image"]] = step.id
         if step.operation is Operation.RECORD_DROP and restores:

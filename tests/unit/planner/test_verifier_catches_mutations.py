@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from clusters import BASE, cluster, example, group, spec_of, vm, volume
 
+from pvc_gitops.model.document import Kind
 from pvc_gitops.model.inventory import NodeState
 from pvc_gitops.model.plan import CapacityVerdict, Operation
 from pvc_gitops.planner.check import problems
@@ -74,6 +75,22 @@ def test_every_step_of_a_founding_plan_is_needed():
     made, inventory = founding()
     for step in made.steps:
         assert problems(without_step(made, step.id), inventory), step.id
+
+
+def test_what_was_there_before_serves_while_it_changes():
+    """A pool gets other copies, and what lies in it other tags: no order is needed, none asked for."""
+    before = (*BASE, *GUESTS)
+    after = [
+        replace(each, spec={**each.spec, "copies": 2, "min_copies": 1})
+        if each.kind is Kind.POOL
+        else replace(each, tags=("new",))
+        if each.kind in (Kind.IMAGE, Kind.NETWORK)
+        else each
+        for each in before
+    ]
+    made, inventory = second(*after)
+    assert {step.address for step in made.steps} >= {"pool/vms", "image/tiny"}
+    assert problems(made, inventory) == ()
 
 
 def test_a_guest_that_does_not_wait_for_its_disk():
