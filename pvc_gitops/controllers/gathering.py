@@ -69,16 +69,17 @@ def gathered(world: World, recall: Recall) -> Generator[Said, None, Observed | N
 
 
 def watched(world: World, recall: Recall) -> Generator[Said, None, NodeWatch]:
-    """The heartbeats as this node's agent has seen them. One that is no coordinator does not look all the
-    time (each look reads every node): it looks for as long as it takes to tell who is silent. Raises
-    StoreError."""
-    if world.me.is_coordinator:
-        return recall().watch
+    """The heartbeats as this node's agent has seen them, when it has looked for long enough to tell who is
+    silent: an agent that has just begun would call everybody unknown. One that is no coordinator does not
+    look all the time (each look reads every node): it looks now. Raises StoreError."""
     watch, lease = NodeWatch(), lease_s(read_applied(world.store))
     until_s = world.clock.monotonic_s() + ANSWER_WITHIN_S
     while True:
         now_s = world.clock.monotonic_s()
-        watch = watch.observe(now_s, read_beats(world.store))
+        if world.me.is_coordinator:
+            watch = recall().watch
+        else:
+            watch = watch.observe(now_s, read_beats(world.store))
         if watch.is_settled(now_s, lease) or now_s > until_s:
             return watch
         while world.clock.monotonic_s() < now_s + LOOK_EVERY_S:

@@ -183,6 +183,10 @@ def test_guests_run_on_through_the_death_of_an_agent_and_its_step_is_taken_up(cl
     apply_and_when_running(cloud, "hv2", kill)
     assert_started_once(cloud, "later")
     assert set(qemus) <= set(cloud.on("hv2", "pgrep", "-f", "qemu-system").split())
+    # It could not leave when its node is emptied.
+    (cloud.clone / "vms/later.yaml").unlink()
+    cloud.commit_and_push("later: gone")
+    cloud.pvc("apply", "--yes")
 
 
 def apply_and_when_running(cloud: Cloud, where: str, act: Callable[[], None]) -> None:
