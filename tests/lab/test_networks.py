@@ -157,6 +157,7 @@ def test_guests_reach_neither_other_nodes_nor_the_core(cloud: Cloud) -> None:
         assert json.loads(ask(cloud, cloud.owner("web1"), url))["ok"] is False, address
 
 
+@pytest.mark.long
 def test_no_door_of_the_cluster_opens_to_a_guest(cloud: Cloud) -> None:
     """ssh, ZooKeeper, Ceph's monitors, the peers' door, libvirt: each is open to nodes."""
     own = cloud.owner("web1")
