@@ -69,9 +69,9 @@ def gathered(world: World, recall: Recall) -> Generator[Said, None, Observed | N
 
 
 def watched(world: World, recall: Recall) -> Generator[Said, None, NodeWatch]:
-    """The heartbeats as this node's agent has seen them, when it has looked for long enough to tell who is
-    silent: an agent that has just begun would call everybody unknown. One that is no coordinator does not
-    look all the time (each look reads every node): it looks now. Raises StoreError."""
+    """The heartbeats as this node's agent has seen them, once it has looked for long enough to tell who
+    is silent: an agent that has just begun would call everybody unknown. One that is no coordinator does
+    not look all the time (each look reads every node): it looks now. Raises StoreError."""
     watch, lease = NodeWatch(), lease_s(read_applied(world.store))
     until_s = world.clock.monotonic_s() + ANSWER_WITHIN_S
     while True:

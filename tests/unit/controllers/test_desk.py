@@ -101,6 +101,14 @@ def test_status_is_one_healthy_screen(one):
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_an_agent_that_has_just_begun_looks_before_it_calls_anybody_unknown():
+    begun = Agent()
+    begun.memory = agent.AgentMemory()
+    state = begun.ask("status").answer
+    assert {str(node.state) for node in state.nodes.values()} == {"online"}
+    assert {str(guest.state) for guest in state.guests.values()} == {"running"}
+
+
 def test_applied_says_what_is_known_of_an_address(one):
     facts = one.ask("applied", address="vm/web1").answer
     assert facts.applied.name == "web1"
