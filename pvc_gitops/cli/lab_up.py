@@ -44,11 +44,14 @@ class LabKeys:
 def prepare(lab: Lab, repo: Path, example: Path, say: Say) -> None:
     """Make the clone complete: facts of the machines, secrets, schemas; commit and push it.
 
-    A clone that was pushed before is only pushed again.
+    A clone that was pushed before is only pushed again; one that is gone, of a lab that was founded,
+    is fetched from the lab's remote.
     """
+    keys_file = lab.paths.home / SECRETS_FILE
+    if keys_file.exists() and clone.fetch(lab.remote_path(), repo):
+        say(f"clone {repo} of what this lab's remote holds")
     if clone.copy_example(example, repo):
         say(f"clone {repo}, a copy of the example repository")
-    keys_file = lab.paths.home / SECRETS_FILE
     if not keys_file.exists():
         _found(lab, repo, keys_file)
         say("founding secrets drawn, encrypted to the cluster's and the recovery key")

@@ -49,6 +49,14 @@ def copy_example(example: Path, clone: Path) -> bool:
     return True
 
 
+def fetch(remote: Path, clone: Path) -> bool:
+    """A clone of a remote that holds a repository; False if the folder is there already."""
+    if clone.exists():
+        return False
+    run("git", "clone", "--quiet", remote, clone)
+    return True
+
+
 def write_facts(
     clone: Path, facts: Sequence[NodeFacts], source_url: str, images: Sequence[LabImage]
 ) -> None:
@@ -135,7 +143,14 @@ def connect(clone: Path, remote: Path, host: str) -> None:
     """Name the lab's remote `origin`, push, and tell `pvc` where the cluster is reached from here."""
     names = run("git", "-C", clone, "remote").stdout.split()
     run("git", "-C", clone, "remote", "set-url" if "origin" in names else "add", "origin", remote)
-    run("git", "-C", clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
+    command = ("git", "-C", clone, "push", "--quiet", "--set-upstream", "origin", BRANCH)
+    pushed = run(*command, check=False)
+    if pushed.returncode != 0:
+        raise LabError(
+            f"{clone} cannot be pushed to this lab's remote: {pushed.stderr.strip()}",
+            hint=f"the lab was founded from another clone? `git clone {remote}` is what it holds; "
+            "`pvc lab down --wipe` begins anew",
+        )
     run("git", "-C", clone, "config", "pvc.host", host)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from pvc_gitops.lab import clone
+from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.topology import NodeFacts
 
 KEY = "SHA256:uH0mLq4yQ5o3vN9Jx2rTz8cWb1dEfGhIjKlMnOpQrSt"
@@ -75,3 +76,24 @@ def test_only_the_named_files_are_committed_and_pushed(repo, tmp_path_factory):
     clone.commit_and_push(repo, [clone.document(repo, "hv4")], "let hv4 in")
     assert git("show", "--name-only", "--format=", "origin/main").split() == ["nodes/hv4.yaml"]
     assert git("status", "--porcelain").split() == ["??", "draft.md"]
+
+
+def test_a_lost_clone_is_fetched_again_and_another_one_is_not_pushed_over_it(tmp_path):
+    """A lab outlives the folder it was founded from; its remote holds what the nodes have accepted."""
+    remote, first, lost, other = (tmp_path / name for name in ("remote", "first", "lost", "other"))
+    subprocess.run(["git", "init", "-q", "--bare", "--initial-branch=main", remote], check=True)
+    for folder in (first, other):
+        folder.mkdir()
+        (folder / "cluster.yaml").write_text(f"kind: Cluster  # {folder.name}\n")
+        subprocess.run(["git", "-C", folder, "init", "-q", "--initial-branch=main"], check=True)
+        clone.commit_all(folder, "founded")
+    clone.connect(first, remote, "hv1")
+
+    assert clone.fetch(remote, lost)
+    assert (lost / "cluster.yaml").read_text() == "kind: Cluster  # first\n"
+    assert not clone.fetch(remote, lost)
+    clone.connect(lost, remote, "hv1")
+    with pytest.raises(LabError, match="cannot be pushed") as caught:
+        clone.connect(other, remote, "hv1")
+    assert f"git clone {remote}" in caught.value.hint
+    assert clone.founding_commit(lost) == clone.head(first)
