@@ -161,6 +161,9 @@ def wait_for_all(cloud: Cloud, names: set[str]) -> None:
             and status["storage"]["health"] == "HEALTH_OK"
         )
 
+    # The cluster shows a node that has just lost its power as it was heard last.
+    machines = [cloud.lab.node(name) for name in cloud.nodes()]
+    until("every machine is on", BACK_LIMIT_S, lambda: all(m.init_pid() for m in machines))
     until("all nodes are back, all guests run, storage is whole", BACK_LIMIT_S, is_well)
     until(
         "every guest runs once",
