@@ -185,21 +185,7 @@ def _place_new(
 
 
 def _asked(context: Context, name: VmName, doc: Document, table: Table) -> Guest:
-    guest = guest_of(context, name, doc.spec, table.board.rules)
-    if guest is not None:
-        return guest
-    # A disabled guest needs a node to make its disks, and no room there.
-    return Guest(
-        name=name,
-        memory_mib=0,
-        vcpus=0,
-        nodes=frozenset(),
-        is_strict=False,
-        prefer={},
-        groups=(),
-        tier=0,
-        must_survive=False,
-    )
+    return guest_of(context, name, doc.spec, table.board.rules) or Guest.disabled(name)
 
 
 def _vacate(context: Context, table: Table, name: VmName) -> None:

@@ -52,6 +52,22 @@ class Guest:
     is_running: bool = True  # git wants it to run, or to be left as it is
     strategy: Strategy | None = None  # None: the cluster's
 
+    @classmethod
+    def disabled(cls, name: VmName) -> Guest:
+        """One that has an owner, where its disks are made, and needs no room there."""
+        return cls(
+            name=name,
+            memory_mib=0,
+            vcpus=0,
+            nodes=frozenset(),
+            is_strict=False,
+            prefer={},
+            groups=(),
+            tier=0,
+            must_survive=False,
+            is_running=False,
+        )
+
     @property
     def is_free(self) -> bool:
         """No rule of its own: only room matters."""
