@@ -6,7 +6,7 @@ it was killed. Nothing blocks: what may take long goes through `world.jobs`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from typing import Final
 
@@ -33,6 +33,7 @@ from pvc_gitops.controllers.report import REPORT_EVERY_S, ReportMemory
 from pvc_gitops.controllers.source import SourceMemory
 from pvc_gitops.controllers.steps import StepsMemory
 from pvc_gitops.controllers.storage import LOOK_EVERY_S, StorageMemory
+from pvc_gitops.controllers.view import View
 from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.model import paths
@@ -153,12 +154,13 @@ def _full(
     if seen is None:
         return replace(memory, full_at_s=now_s + WITHOUT_STORE_S, is_woken=False)
     # Nobody answers for a guest that has come until its network knows where it is: before what can wait.
-    travelled = travel.tick(world, seen, memory.guests)
+    travelled = travel.tick(world, seen, memory.guests, memory.storage.reach)
     memory = replace(memory, guests=travelled.memory)
     if travelled.has_acted or has_come:
         seen = view.take(world) or seen
         memory = replace(memory, networks=networks.tick(world, seen, memory.networks).memory)
-    memory = replace(memory, report=report.tick(world, seen, memory.report, memory.faults))
+    told = report.tick(world, seen, memory.report, memory.faults, memory.storage)
+    memory = replace(memory, report=told)
     asked = version_of(world.store.read(paths.ASKED))
     is_poked = memory.is_poked or asked != memory.asked
     memory = replace(
@@ -176,7 +178,7 @@ def _full(
     if netted.has_acted:
         seen = view.take(world) or seen  # a guest starts only once its bridge is seen
     guested = guests.tick(world, seen, memory.guests)
-    memory = _storage(world, memory, now_s, is_touched=stepped.touched_storage)
+    memory = _storage(world, memory, seen, now_s, is_touched=stepped.touched_storage)
     memory = replace(
         memory,
         archive=archive.tick(world, memory.archive, now_s),
@@ -210,9 +212,9 @@ def _full(
     )
 
 
-def _storage(world: World, memory: AgentMemory, now_s: float, *, is_touched: bool) -> AgentMemory:
-    if not world.me.is_coordinator:
-        return memory
+def _storage(
+    world: World, memory: AgentMemory, seen: View, now_s: float, *, is_touched: bool
+) -> AgentMemory:
     asked = memory.storage.asked_at_s
     wanted_s = memory.storage_wanted_s
     if is_touched:
@@ -220,10 +222,23 @@ def _storage(world: World, memory: AgentMemory, now_s: float, *, is_touched: boo
     elif asked is None or now_s >= asked + LOOK_EVERY_S:
         wanted_s = max(wanted_s, now_s - LOOK_EVERY_S / 2)
     before = memory.storage
-    after = storage.tick(world, before, wanted_since_s=wanted_s)
+    after = storage.tick(
+        world,
+        before,
+        wanted_since_s=wanted_s,
+        is_whole=world.me.is_coordinator,
+        disk=next(_disks(seen), None),
+    )
     if after.facts is not None and after.facts != before.facts:
         write(world.store, paths.storage_report(world.me.node), after.facts)
     return replace(memory, storage=after, storage_wanted_s=wanted_s)
+
+
+def _disks(seen: View) -> Iterator[tuple[str, str]]:
+    """That guests of this node have open."""
+    for facts in (seen.domains or {}).values():
+        if facts.domain is not None:
+            yield from ((disk.pool, disk.image) for disk in facts.domain.disks)
 
 
 def _due(memory: AgentMemory) -> AgentMemory:

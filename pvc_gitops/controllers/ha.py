@@ -27,13 +27,14 @@ from pvc_gitops.controllers.watch import NodeWatch
 from pvc_gitops.errors import StoreConflict, StoreError
 from pvc_gitops.ha import cold_start
 from pvc_gitops.ha.cold_start import Light
+from pvc_gitops.ha.cut_off import Hearing, heard
 from pvc_gitops.ha.fencing import BmcState, NodeView, Wait, acts, is_back, is_dead, may_recover
-from pvc_gitops.model import paths
+from pvc_gitops.model import paths, soundness
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ha import Fence, Proof, Roll
 from pvc_gitops.model.ids import Address, NodeName, VmName
 from pvc_gitops.model.intents import Intent, IntentKind
-from pvc_gitops.model.inventory import NodeFacts, NodeState
+from pvc_gitops.model.inventory import NodeFacts, NodeState, StorageReach
 from pvc_gitops.model.records import (
     Applied,
     Claim,
@@ -74,6 +75,7 @@ class HaMemory:
     light: Light = Light()
     orders: OrdersMemory = field(default_factory=OrdersMemory)
     shut_out: ShutOutMemory = field(default_factory=ShutOutMemory)
+    hearing: Hearing = field(default_factory=Hearing)
     conflicts: int = 0  # one after the other
 
 
@@ -89,6 +91,7 @@ class _Look:
     intents: tuple[Intent, ...]
     states: Mapping[NodeName, NodeState]
     roll: Roll | None
+    reports: Mapping[NodeName, NodeFacts]  # with the state of now
     is_cold: bool = False
 
 
@@ -178,6 +181,7 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
         memory = _fence(world, memory, lead, look, node, now_s=now_s)
         look = _again(world, look, node)
     memory = _recover(world, memory, lead, look, now_s)
+    memory = replace(memory, hearing=heard(memory.hearing, look.reports, now_s))
     memory = replace(memory, orders=_order(world, memory, lead, look, now_s))
     known = shut_out.Known(lives=look.incarnations, fences=look.fences, online=_online(look))
     return replace(memory, shut_out=shut_out.tick(world, lead, memory.shut_out, known, now_s))
@@ -186,7 +190,9 @@ def _lead(world: World, memory: HaMemory, lead: Leadership, now_s: float) -> HaM
 def _order(
     world: World, memory: HaMemory, lead: Leadership, look: _Look, now_s: float
 ) -> OrdersMemory:
-    """Moves that operators asked for."""
+    """Moves that operators asked for, and away from nodes that lost their storage."""
+    is_held = bool(holding.holds(look.intents, world.clock.now_s()))
+    lost = memory.hearing.lost - orders.in_maintenance(look.intents)
     return orders.tick(
         world,
         lead,
@@ -197,6 +203,8 @@ def _order(
             incarnations=look.incarnations,
             online=_online(look),
             claims=look.claims,
+            cut_off=frozenset() if is_held else lost,
+            sound=memory.hearing.sound,
         ),
         now_s,
     )
@@ -226,15 +234,23 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
         )
         for name, incarnation in incarnations.items()
     }
-    reports = {name: read(store, paths.report(name), NodeFacts) for name in incarnations}
+    told = {name: read(store, paths.report(name), NodeFacts) for name in incarnations}
+    reports = {
+        name: replace(facts, state=states[name])
+        for name, facts in told.items()
+        if facts is not None
+    }
+    away = soundness.by_storage(reports, (StorageReach.SILENT, StorageReach.LOST))
     intents = tuple(read_intents(store, world.clock.now_s()).values())
     emptied = orders.emptied(intents)
     scene = recover.scene(
         applied,
         {VmName(n): p for n, p in read_all(store, paths.PLACEMENT, PlacementRecord).items()},
-        {name: None if facts is None else facts.hardware for name, facts in reports.items()},
+        {name: None if facts is None else facts.hardware for name, facts in told.items()},
         takers=[
-            n for n, s in states.items() if s is NodeState.ONLINE and n not in {*found, *emptied}
+            n
+            for n, s in states.items()
+            if s is NodeState.ONLINE and n not in {*found, *emptied, *away}
         ],
     )
     if scene is None:
@@ -248,6 +264,7 @@ def _look(world: World, memory: HaMemory, now_s: float) -> _Look | None:
         intents=intents,
         states=states,
         roll=read(store, paths.ROLL, Roll),
+        reports=reports,
     )
     return replace(look, is_cold=cold_start.is_cold(look.roll, _boots(look)))
 

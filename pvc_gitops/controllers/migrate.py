@@ -11,7 +11,7 @@ from typing import Final, assert_never
 
 from pvc_gitops.controllers.records import check_incarnation, put, read
 from pvc_gitops.errors import HypervisorError, StoreConflict
-from pvc_gitops.ha import migration
+from pvc_gitops.ha import cut_off, migration
 from pvc_gitops.ha.migration import (
     Arriving,
     AskDown,
@@ -20,6 +20,7 @@ from pvc_gitops.ha.migration import (
     GiveUp,
     GoOn,
     HandOver,
+    Leave,
     Leaving,
     Lost,
     Rest,
@@ -32,6 +33,8 @@ from pvc_gitops.model.document import Kind
 from pvc_gitops.model.guest_states import GuestEvent
 from pvc_gitops.model.ha import Proof
 from pvc_gitops.model.ids import NodeName, VmName, address
+from pvc_gitops.model.inventory import GuestState, StorageReach
+from pvc_gitops.model.moves import END_HERE
 from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import (
     Applied,
@@ -82,6 +85,7 @@ class Traveller:
     facts: DomainFacts | None
     incarnation: IncarnationRecord
     memory: MoveMemory
+    storage: StorageReach = StorageReach.UNKNOWN  # of this node
 
 
 def is_on_its_way(me: NodeName, placement: PlacementRecord, record: Applied | None) -> bool:
@@ -130,21 +134,18 @@ def _leave(guest: Traveller) -> Moved:
     assert to is not None
     there = read(world.store, paths.incarnation(to), IncarnationRecord)
     transfer, error = _transfer(guest)
-    act = migration.leave(
-        Leaving(
+    state = None if guest.facts is None else guest.facts.state
+    is_over = there is None or there.is_over
+    if guest.placement.method == END_HERE:
+        act = cut_off.give_up(
             now_s=now_s,
-            state=None if guest.facts is None else guest.facts.state,
-            method=MoveMethod(guest.placement.method),
+            state=state,
             is_wanted=_is_wanted(guest.record),
-            transfer=transfer,
-            error=error,
-            is_destination_over=there is None or there.is_over,
-            stop_asked_at_s=memory.stop_asked_at_s,
-            asked_again_at_s=memory.asked_again_at_s,
-            stop_timeout_s=_stop_timeout_s(guest.record),
-            doubt_since_s=memory.doubt_since_s,
+            storage=guest.storage,
+            is_destination_over=is_over,
         )
-    )
+    else:
+        act = _travel(guest, state, transfer, error, is_over=is_over)
     match act:
         case Rest():
             return _rest(guest, act)
@@ -174,6 +175,32 @@ def _leave(guest: Traveller) -> Moved:
     return Moved(memory=None, has_acted=True)
 
 
+def _travel(
+    guest: Traveller,
+    state: GuestState | None,
+    transfer: Transfer,
+    error: str,
+    *,
+    is_over: bool,
+) -> Leave:
+    memory = guest.memory
+    return migration.leave(
+        Leaving(
+            now_s=guest.now_s,
+            state=state,
+            method=MoveMethod(guest.placement.method),
+            is_wanted=_is_wanted(guest.record),
+            transfer=transfer,
+            error=error,
+            is_destination_over=is_over,
+            stop_asked_at_s=memory.stop_asked_at_s,
+            asked_again_at_s=memory.asked_again_at_s,
+            stop_timeout_s=_stop_timeout_s(guest.record),
+            doubt_since_s=memory.doubt_since_s,
+        )
+    )
+
+
 def _transfer(guest: Traveller) -> tuple[Transfer, str]:
     sending = guest.world.hypervisor.sending(guest.memory.domain)
     if sending is None:
@@ -190,7 +217,9 @@ def _hand_over(guest: Traveller, there: IncarnationRecord, *, is_whole: bool) ->
     if is_whole:
         event, why = GuestEvent.ARRIVED, ""
     elif _is_wanted(guest.record):
-        event, why = GuestEvent.CAME, f"moved from {before.owner}"
+        is_ended = before.method == END_HERE
+        has_lost = f"{before.owner} has lost its storage"
+        event, why = GuestEvent.CAME, has_lost if is_ended else f"moved from {before.owner}"
     else:
         event, why = GuestEvent.DOWN, ""
     after = replace(
@@ -204,6 +233,7 @@ def _hand_over(guest: Traveller, there: IncarnationRecord, *, is_whole: bool) ->
         state=guest_states.after(before.state, event),
         why=why,
         since_s=guest.world.clock.now_s(),
+        tried=(*before.tried, before.owner) if before.method == END_HERE else before.tried,
     )
     _commit(guest, after, check_incarnation(to, there))
     guest.world.journal.event("guest_handed_over", vm=guest.name, to=to, is_whole=is_whole)

@@ -1,4 +1,5 @@
-"""Moves that operators asked for, begun by the leading HA manager: drains, single wishes, returns.
+"""Moves begun by the leading HA manager: what operators asked for (drains, single wishes, returns), and
+guests away from nodes that lost their storage.
 
 Git, planning and its budgets have no part in it: a node is emptied with all of them down. An order is one
 transaction that checks both lives, claims the guest and sets `incoming`; the agents of the two nodes do
@@ -12,22 +13,23 @@ from dataclasses import field
 from typing import Final
 
 from pvc_gitops.controllers import intents as wishes
-from pvc_gitops.controllers import ledger
+from pvc_gitops.controllers import ledger, recover
 from pvc_gitops.controllers.ledger import Note
 from pvc_gitops.controllers.records import check_incarnation, put, read
 from pvc_gitops.controllers.recover import Scene
 from pvc_gitops.errors import StoreConflict
 from pvc_gitops.ha import moves
-from pvc_gitops.ha.moves import Emptying, Going, Order, Orders
+from pvc_gitops.ha.moves import CutOff, Emptying, Going, Order, Orders
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import encode
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import NodeName, PlanId, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind
 from pvc_gitops.model.ledger import EntryKind
-from pvc_gitops.model.moves import DrainState, Moves
+from pvc_gitops.model.moves import END_HERE, DrainState, Moves
 from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import Claim, GuestPhase, IncarnationRecord, PlacementRecord
+from pvc_gitops.model.recovery import Ha
 from pvc_gitops.model.spec import VirtualMachine
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.scheduler.asks import ask_of, rule_of
@@ -39,6 +41,7 @@ RETRY_FIRST_S: Final = 10.0
 RETRY_MAX_S: Final = 300.0
 TRIES_MAX: Final = 3  # of a single wish; a drain goes on trying
 _MOVABLE: Final = (GuestPhase.RUNNING, GuestPhase.STOPPED, GuestPhase.FAILED, GuestPhase.WAITING)
+_ENDABLE: Final = (GuestPhase.RUNNING, GuestPhase.WAITING)
 _EMPTYING: Final = (IntentKind.DRAIN, IntentKind.MAINTENANCE)
 
 
@@ -68,6 +71,8 @@ class Look:
     incarnations: Mapping[NodeName, IncarnationRecord]
     online: frozenset[NodeName]  # whose heartbeats move, and of whom nobody doubts
     claims: tuple[Claim, ...]
+    cut_off: frozenset[NodeName] = frozenset()  # who just said that it lost its storage
+    sound: frozenset[NodeName] = frozenset()  # who just said that Ceph answers it
 
 
 def emptied(intents: Iterable[Intent]) -> dict[NodeName, Intent]:
@@ -80,6 +85,15 @@ def emptied(intents: Iterable[Intent]) -> dict[NodeName, Intent]:
     return found
 
 
+def in_maintenance(intents: Iterable[Intent]) -> frozenset[NodeName]:
+    """Nodes that somebody is working on: nothing is done about what they lack meanwhile."""
+    return frozenset(
+        NodeName(intent.subject.partition("/")[2])
+        for intent in intents
+        if intent.kind is IntentKind.MAINTENANCE and intent.subject.startswith(f"{Kind.NODE}/")
+    )
+
+
 def tick(
     world: World, lead: Leadership, memory: OrdersMemory, look: Look, now_s: float
 ) -> OrdersMemory:
@@ -87,17 +101,27 @@ def tick(
     away = emptied(look.intents)
     tries = _learnt(look.scene.placements, memory.tries, now_s)
     going = [each for intent in look.intents for each in _wanted(world, lead, look, intent, tries)]
-    if not away and not going:
+    cut_off = [_cut_off(look, node) for node in sorted(look.cut_off & look.online)]
+    if not away and not going and not cut_off:
         _say(world, lead, Moves())
         return replace(memory, tries=_kept(tries, look))
+    ending = frozenset[VmName]().union(*(each.ending for each in cut_off))
     found = moves.orders(
-        _scene(look, away, tries, now_s, bound={each.vm for each in going if each.to is not None}),
+        _scene(
+            look,
+            away,
+            tries,
+            now_s,
+            bound={each.vm for each in going if each.to is not None},
+            ending=ending,
+        ),
         [
             Emptying(node=node, intent=intent.id)
             for node, intent in sorted(away.items())
             if node in look.online
         ],
         [each for each in going if each.to not in away],
+        cut_off,
     )
     for order in found.begin:
         if _begin(world, lead, look, order):
@@ -130,7 +154,7 @@ def _learnt(
 
 def _kept(tries: Mapping[VmName, Try], look: Look) -> dict[VmName, Try]:
     """Nothing is remembered of guests that nobody wants moved any more."""
-    is_wanted = any(
+    is_wanted = bool(look.cut_off) or any(
         intent.kind in (*_EMPTYING, IntentKind.MIGRATE, IntentKind.RETURN)
         for intent in look.intents
     )
@@ -195,8 +219,9 @@ def _scene(
     now_s: float,
     *,
     bound: Container[VmName],
+    ending: Container[VmName],
 ) -> moves.Scene:
-    """`bound`: guests that somebody wants on a certain node."""
+    """`bound`: guests that somebody wants on a certain node; `ending`: whose node lost its storage."""
     of = look.scene
     rules = {name: rule_of(group) for name, group in of.groups.items()}
     seats: dict[NodeName, list[Guest]] = {}
@@ -209,6 +234,8 @@ def _scene(
         guest = _asked(of, name)
         if name not in bound:
             guest = _elsewhere(guest, tries.get(name), of.takers)
+        if name in ending:
+            guest = _where_storage_is(guest, look.sound)
         methods[name] = _method(of, guest, placement)
         if placement.incoming is None:
             seats.setdefault(placement.owner, []).append(guest)
@@ -254,22 +281,7 @@ def _filled(
 def _asked(of: Scene, name: VmName) -> Guest:
     vm = _vm(of, name)
     sriov = frozenset(n.name for n in of.networks.values() if n.type == "sriov")
-    found = ask_of(vm, of.groups, sriov)
-    if found is not None:
-        return found
-    # A disabled guest has an owner, and needs no room.
-    return Guest(
-        name=name,
-        memory_mib=0,
-        vcpus=0,
-        nodes=frozenset(),
-        is_strict=False,
-        prefer={},
-        groups=(),
-        tier=0,
-        must_survive=False,
-        is_running=False,
-    )
+    return ask_of(vm, of.groups, sriov) or Guest.disabled(name)
 
 
 def _elsewhere(guest: Guest, last: Try | None, takers: frozenset[NodeName]) -> Guest:
@@ -278,6 +290,35 @@ def _elsewhere(guest: Guest, last: Try | None, takers: frozenset[NodeName]) -> G
         return guest
     allowed = (guest.nodes if guest.is_strict and guest.nodes else takers) - {last.to}
     return replace(guest, nodes=allowed, is_strict=True) if allowed else guest
+
+
+def _where_storage_is(guest: Guest, sound: frozenset[NodeName]) -> Guest:
+    allowed = guest.nodes & sound if guest.is_strict and guest.nodes else sound
+    return replace(guest, nodes=allowed or guest.nodes, is_strict=True)
+
+
+def _cut_off(look: Look, node: NodeName) -> CutOff:
+    """Whom its owner is asked to end: who is started again elsewhere when a node dies, and has a disk
+    that it cannot reach here."""
+    of = look.scene
+    return CutOff(
+        node=node,
+        ending=frozenset(
+            name
+            for name, placement in of.placements.items()
+            if placement.owner == node
+            and placement.incoming is None
+            and placement.state in _ENDABLE
+            and recover.must_run_elsewhere(of, name)
+            and _vm(of, name).disks
+            and not _asked(of, name).vfs
+            and len(placement.tried) < _relocations_max(of, name)
+        ),
+    )
+
+
+def _relocations_max(of: Scene, name: VmName) -> int:
+    return Ha.from_spec(of.guests[name].spec["ha"]).relocations_max
 
 
 def _vm(of: Scene, name: VmName) -> VirtualMachine:
@@ -318,7 +359,7 @@ def _begin(world: World, lead: Leadership, look: Look, order: Order) -> bool:
     after = replace(
         before,
         incoming=order.to,
-        method=order.method.value,
+        method=order.method,
         order=order.intent,
         since_s=now_s,
     )
@@ -329,10 +370,11 @@ def _begin(world: World, lead: Leadership, look: Look, order: Order) -> bool:
         node=order.source,
         incarnation=source.id,
     )
+    how = "since that node lost its storage" if order.method == END_HERE else order.method
     author = next((i.by for i in look.intents if i.id == order.intent), f"ha on {world.me.node}")
     note = Note(
         kind=EntryKind.ACT,
-        text=f"{order.vm} goes from {order.source} to {order.to}, {order.method.value}",
+        text=f"{order.vm} goes from {order.source} to {order.to}, {how}",
         by=author,
         addresses=(of,),
         data={"intent": order.intent},
@@ -376,7 +418,11 @@ def _record(
             moving={n: to for n, to in moving.items() if to is not None},
             staying=staying,
         )
-    return Moves(drains=drains, refused=dict(sorted(found.refused.items())))
+    return Moves(
+        drains=drains,
+        refused=dict(sorted(found.refused.items())),
+        cut_off={node: dict(sorted(each.items())) for node, each in sorted(found.cut_off.items())},
+    )
 
 
 def _say(world: World, lead: Leadership, now: Moves) -> None:
@@ -390,3 +436,8 @@ def _say(world: World, lead: Leadership, now: Moves) -> None:
         was = None if before is None else before.drains.get(node)
         if drain.is_done and (was is None or not was.is_done):
             world.journal.event("node_drained", of=node, intent=drain.intent)
+    for node, staying in now.cut_off.items():
+        known = {} if before is None else before.cut_off.get(node, {})
+        for name, why in staying.items():
+            if known.get(name) != why:
+                world.journal.event("guest_waits", vm=name, why=f"{node} lost its storage: {why}")

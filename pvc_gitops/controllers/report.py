@@ -7,6 +7,7 @@ from typing import Final
 
 from pvc_gitops.appliers import network, vm
 from pvc_gitops.controllers.records import write
+from pvc_gitops.controllers.storage import StorageMemory
 from pvc_gitops.controllers.view import View
 from pvc_gitops.errors import LinkError
 from pvc_gitops.model import paths
@@ -42,12 +43,22 @@ class ReportMemory:
     looked_at_s: float | None = None  # for bridges that are not ours; a long list takes its time
 
 
-def tick(world: World, view: View, memory: ReportMemory, faults: tuple[str, ...]) -> ReportMemory:
+def tick(
+    world: World,
+    view: View,
+    memory: ReportMemory,
+    faults: tuple[str, ...],
+    storage: StorageMemory,
+) -> ReportMemory:
     """Write the report if it says something new, or is old."""
     hardware = memory.hardware or world.hypervisor.hardware()
     before = memory.facts
     memory, wrong = _looked(world, view, memory)
-    facts = _facts(world, view, hardware, memory.bridges, (*faults, *wrong))
+    facts = replace(
+        _facts(world, view, hardware, memory.bridges, (*faults, *wrong)),
+        storage=storage.reach,
+        storage_silent_at_s=None if storage.silence is None else storage.silence.at_s,
+    )
     _tell_drift(world, before, facts)
     if before is not None:
         facts = replace(

@@ -15,6 +15,7 @@ from pvc_gitops.errors import HypervisorError
 from pvc_gitops.model import paths
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.ids import VmName, address
+from pvc_gitops.model.inventory import StorageReach
 from pvc_gitops.model.records import Applied, GuestPhase, IncarnationRecord, PlacementRecord
 from pvc_gitops.model.values import dataclass
 from pvc_gitops.world.ports import World
@@ -38,8 +39,8 @@ class _Round:
         self.due += [moved.due_at_s] if moved.due_at_s is not None else []
 
 
-def tick(world: World, view: View, memory: _Guests) -> GuestsDone:
-    """One act for every guest that leaves this node or comes to it."""
+def tick(world: World, view: View, memory: _Guests, storage: StorageReach) -> GuestsDone:
+    """One act for every guest that leaves this node or comes to it. `storage`: of this node, now."""
     done = _Round(memory=dict(memory))
     if view.domains is None or view.incarnation is None or view.incarnation.is_over:
         return GuestsDone(memory=memory, has_acted=False, faults=(), due_at_s=None)
@@ -57,6 +58,7 @@ def tick(world: World, view: View, memory: _Guests) -> GuestsDone:
             facts=facts,
             incarnation=view.incarnation,
             memory=migrate.remembered(placement, facts, name, before.move),
+            storage=storage,
         )
         done.add(name, before, migrate.tick(guest))
     return GuestsDone(

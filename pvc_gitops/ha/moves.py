@@ -1,4 +1,5 @@
-"""Which guests begin to move now, of all that somebody wants moved: drains, single wishes, returns.
+"""Which guests begin to move now, of all that are to be moved: from nodes that lost their storage, by
+drains, single wishes, returns.
 
 Looked at anew every time, from who is where: so nothing is lost when a leader dies, and what failed,
 arrived or was started meanwhile is part of the next answer. A guest on its way counts on both nodes.
@@ -11,6 +12,7 @@ from dataclasses import field
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.intents import IntentId
+from pvc_gitops.model.moves import END_HERE
 from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.spec import Strategy
 from pvc_gitops.model.values import dataclass
@@ -30,6 +32,15 @@ class Emptying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """A node that lost its storage. `ending`: those of its guests that are ended there and started where
+    there is room; the others stay as they are, and so does everybody elsewhere."""
+
+    node: NodeName
+    ending: frozenset[VmName]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Going:
     """One guest that is to go to a node; None: wherever is best but where it is."""
 
@@ -46,8 +57,8 @@ class Order:
     vm: VmName
     source: NodeName
     to: NodeName
-    method: MoveMethod
-    intent: IntentId
+    method: str  # a MoveMethod, or END_HERE
+    intent: IntentId  # "": nobody asked for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +82,22 @@ class Orders:
     """What begins, and who cannot, with the reason: by node that is emptied, or by guest."""
 
     begin: list[Order] = field(default_factory=list)
+    cut_off: dict[NodeName, dict[VmName, str]] = field(default_factory=dict)
     staying: dict[NodeName, dict[VmName, str]] = field(default_factory=dict)
     refused: dict[IntentId, str] = field(default_factory=dict)
 
 
-def orders(of: Scene, emptying: Iterable[Emptying], going: Iterable[Going]) -> Orders:
-    """As many moves as may run side by side, drains first."""
+def orders(
+    of: Scene,
+    emptying: Iterable[Emptying],
+    going: Iterable[Going],
+    cut_off: Iterable[CutOff] = (),
+) -> Orders:
+    """As many moves as may run side by side, of those first whose guests stand still, then drains."""
     found = Orders()
     room = _Room(of)
+    for lost in cut_off:
+        _rescue(of, lost, room, found)
     for node in emptying:
         _empty(of, node, room, found)
     for guest in going:
@@ -110,6 +129,36 @@ class _Room:
         self.begun.add(guest.name)
         self.board.put(guest, to)
         return True
+
+
+def _rescue(of: Scene, what: CutOff, room: _Room, found: Orders) -> None:
+    # `evacuate` may ask others to make room, if they can go alive: nobody who runs well is asked here.
+    methods = dict.fromkeys(of.methods) | dict.fromkeys(what.ending, MoveMethod.SHUTDOWN)
+    here = [
+        guest
+        for guest in of.guests.get(what.node, ())
+        if guest.name in what.ending and guest.name not in room.begun
+    ]
+    if not here:
+        found.cut_off[what.node] = {}
+        return
+    who = {**of.guests, what.node: here}
+    answer = evacuate(room.board, who, what.node, methods, strategy=of.strategy)
+    found.cut_off[what.node] = {each.vm: each.text for each in answer.staying}
+    guests = {guest.name: guest for guest in here}
+    for move in answer.moves:
+        if move.after or move.vm in of.resting or move.vm not in guests:
+            continue
+        if room.take(guests[move.vm], move.source, move.to):
+            found.begin.append(
+                Order(
+                    vm=move.vm,
+                    source=move.source,
+                    to=move.to,
+                    method=END_HERE,
+                    intent=IntentId(""),
+                )
+            )
 
 
 def _empty(of: Scene, what: Emptying, room: _Room, found: Orders) -> None:

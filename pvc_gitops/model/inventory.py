@@ -30,6 +30,15 @@ class NodeState(StrEnum):
     LEFT = "left"
 
 
+class StorageReach(StrEnum):
+    """Whether Ceph answers a node, by its own agent's looks."""
+
+    UNKNOWN = "unknown"  # its agent has not looked yet
+    ANSWERS = "answers"
+    SILENT = "silent"  # neither a monitor nor an OSD does
+    LOST = "lost"  # for so long that its guests go elsewhere, if somebody has room
+
+
 class GuestState(StrEnum):
     """What a hypervisor says of a domain."""
 
@@ -153,6 +162,8 @@ class NodeFacts:
     unmanaged: tuple[UnmanagedGuest, ...] = ()  # domains that are not ours, by name
     bridges: tuple[UnmanagedNetwork, ...] = ()  # those that are not ours, by name
     load: float | None = None  # runnable tasks over a minute, in quarters; only ranks nodes
+    storage: StorageReach = StorageReach.UNKNOWN
+    storage_silent_at_s: int | None = None  # since when, by the reporter's wall clock, for display
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

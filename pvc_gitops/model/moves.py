@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Final
 
 from pvc_gitops.model.ids import NodeName, VmName
 from pvc_gitops.model.intents import IntentId
 from pvc_gitops.model.values import dataclass
+
+# How a guest goes whose node lost its storage: the owner ends it without asking, and gives it up.
+END_HERE: Final = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,4 +34,6 @@ class Moves:
 
     drains: Mapping[NodeName, DrainState] = field(default_factory=dict)
     refused: Mapping[IntentId, str] = field(default_factory=dict)  # why one cannot be moved now
+    # By node that lost its storage: its guests that stay there all the same, and why.
+    cut_off: Mapping[NodeName, Mapping[VmName, str]] = field(default_factory=dict)
     version: int = 0

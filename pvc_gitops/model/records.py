@@ -132,12 +132,12 @@ class PlacementRecord:
     state: GuestPhase
     why: str
     since_s: int
-    method: str = ""  # how it goes to `incoming`: live or shutdown
+    method: str = ""  # how it goes to `incoming`: live, shutdown or end
     order: str = ""  # the intent for which it goes there
     moved_for: str = ""  # the intent for which it came to its owner; "" if it came by itself
     ready: Ready | None = None  # None: it does not run, or says nothing of it
     restarts: int = 0  # ends and failed starts at this owner
-    tried: tuple[NodeName, ...] = ()  # owners that gave it up
+    tried: tuple[NodeName, ...] = ()  # owners that gave it up, or lost its storage
     rests: bool = False  # it is not started again by itself; `why` says
     version: int = 0
 

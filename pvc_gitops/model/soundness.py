@@ -6,11 +6,11 @@ at the fact that concerns it. Whether it could be fenced is told apart (`control
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from pvc_gitops.model.ids import NodeName
-from pvc_gitops.model.inventory import NodeFacts, NodeState
+from pvc_gitops.model.inventory import NodeFacts, NodeState, StorageReach
 from pvc_gitops.model.node_states import NodeEvent, after
 from pvc_gitops.model.values import replace
 
@@ -22,6 +22,17 @@ def everywhere(nodes: Iterable[NodeFacts]) -> frozenset[str]:
     """What all of several nodes at work say: not one of them has failed, but what they share."""
     found = [set(each.faults) for each in nodes if each.state is NodeState.ONLINE]
     return frozenset(set.intersection(*found)) if len(found) > 1 else frozenset()
+
+
+def by_storage(
+    nodes: Mapping[NodeName, NodeFacts], by: Container[StorageReach]
+) -> frozenset[NodeName]:
+    """Who is online and says one of `by` of its storage. Nobody where Ceph answers none of them: then it
+    is Ceph that is away, and no place is better than another."""
+    online = {name: facts for name, facts in nodes.items() if facts.state is NodeState.ONLINE}
+    if all(facts.storage is not StorageReach.ANSWERS for facts in online.values()):
+        return frozenset()
+    return frozenset(name for name, facts in online.items() if facts.storage in by)
 
 
 def failings(facts: NodeFacts, common: frozenset[str]) -> tuple[str, ...]:

@@ -96,7 +96,8 @@ class Guests:
         self.checkers.stopped(name, self.node, was_running=was_running)
         if was_running:
             self.on_stop(name)
-        self.ceph.close(gone.address, is_clean=is_clean)
+        # Without a network it cannot say goodbye.
+        self.ceph.close(gone.address, is_clean=is_clean and self.can_reach_storage())
         self.on_change()
 
     def reboot(self, name: str) -> None:
