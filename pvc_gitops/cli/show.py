@@ -239,6 +239,9 @@ def _needs(state: Status, width: int) -> Iterator[str]:
     for intent in state.intents:
         shown, command = wishes.shown(intent), f"pvc intent end {intent.id}"
         yield _need(intent.subject, shown, command, width)
+    for node, staying in sorted(state.moves.cut_off.items()):
+        for name, why in sorted(staying.items()):
+            yield _need(f"vm/{name}", f"stands still: {node} lost its storage; {why}", "", width)
     for address, what, command in state.waiting:
         yield _need(address, what, command, width)
 

@@ -36,7 +36,8 @@ _AT_WORK: Final = (_S.ONLINE, _S.DEGRADED, _S.MAINTENANCE)
 MEANINGS: Final[dict[NodeState | NodeEvent, str]] = {
     _S.ABSENT: "declared, and never joined",
     _S.ONLINE: "its heartbeat moves",
-    _S.DEGRADED: "its heartbeat moves, and something of it has failed, as its note says: it is used",
+    _S.DEGRADED: "its heartbeat moves, and something of it has failed, as its note says: it is used;"
+    " without its storage it gets no new guests, and its own go elsewhere where there is room",
     _S.MAINTENANCE: "its heartbeat moves, and an operator has taken it out of service",
     _S.UNKNOWN: "its heartbeat stands still; its guests may be running",
     _S.FENCING: "its incarnation is revoked, and its death not proven yet",

@@ -11,10 +11,18 @@ from typing import Final
 from pvc_gitops.model.document import Document, Kind, Spec
 from pvc_gitops.model.ids import Address, NetworkName, NodeName, VmName, address
 from pvc_gitops.model.intents import Intent, IntentKind, standing
-from pvc_gitops.model.inventory import GuestFacts, ImageFacts, Inventory, NodeState, TrashFacts
+from pvc_gitops.model.inventory import (
+    GuestFacts,
+    ImageFacts,
+    Inventory,
+    NodeState,
+    StorageReach,
+    TrashFacts,
+)
 from pvc_gitops.model.known import said_once
 from pvc_gitops.model.plan import ItemKind, Operation, Permit, PlanPolicy
 from pvc_gitops.model.records import Applied, DiskRef, Lease
+from pvc_gitops.model.soundness import by_storage
 from pvc_gitops.model.spec import Cluster, ClusterSpec, Node, NodeRole, VirtualMachine
 from pvc_gitops.model.transitions import Transition, Word
 from pvc_gitops.model.values import dataclass, replace
@@ -108,6 +116,16 @@ class Context:
             and not node.is_retired
             and not self.is_emptied(name)
         )
+
+    @cached_property
+    def cut_off(self) -> frozenset[NodeName]:
+        """Nodes that have lost their storage, and others have not."""
+        return by_storage(self.inventory.nodes, (StorageReach.LOST,))
+
+    @cached_property
+    def takers(self) -> tuple[NodeName, ...]:
+        """Nodes that take guests now, by name."""
+        return tuple(name for name in self.guest_nodes if name not in self.cut_off)
 
     def is_emptied(self, node: NodeName) -> bool:
         """Do its guests leave, by an operator's word, so that none is to come?"""

@@ -235,7 +235,7 @@ def _away(context: Context) -> dict[NodeName, str]:
     """Declared nodes that take no guests now, and why."""
     found: dict[NodeName, str] = {}
     for name, node in context.nodes.items():
-        if name in context.guest_nodes:
+        if name in context.takers:
             continue
         facts = context.inventory.nodes.get(name)
         if node.is_retired:
@@ -244,6 +244,8 @@ def _away(context: Context) -> dict[NodeName, str]:
             found[name] = "runs no guests"
         elif context.is_emptied(name):
             found[name] = "is drained"
+        elif name in context.cut_off:
+            found[name] = "has lost its storage"
         else:
             found[name] = f"is {NodeState.ABSENT if facts is None else facts.state}"
     return found

@@ -54,11 +54,11 @@ class Table:
 
 
 def declared_hosts(context: Context) -> list[Host]:
-    """Online nodes that may run guests, by the spec."""
+    """Nodes that take guests now, by the spec."""
     reports = context.inventory.nodes
     return [
         host(context.nodes[n], reports[n].hardware, context.cluster, load=reports[n].load)
-        for n in context.guest_nodes
+        for n in context.takers
     ]
 
 
@@ -90,7 +90,7 @@ def seated(context: Context, staying: Iterable[VmName]) -> Table:
         guest = guest_of(context, name, applied.spec, rules)
         if guest is not None:
             seats.setdefault(placement.owner, []).append(guest)
-    leaving = [filled(node, seats[node]) for node in seats if node not in context.guest_nodes]
+    leaving = [filled(node, seats[node]) for node in seats if node not in context.takers]
     table = Table(board=Board([*declared_hosts(context), *leaving], rules), guests={})
     for node, guests in sorted(seats.items()):
         for guest in guests:

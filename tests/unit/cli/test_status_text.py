@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pvc_gitops.cli.show import status_text
 from pvc_gitops.model.inventory import NodeFacts, NodeState
+from pvc_gitops.model.moves import Moves
 from pvc_gitops.world.protocol import Status
 
 SLOW = "guests run without hardware virtualisation: no /dev/kvm"
@@ -23,7 +24,7 @@ def node(name, *faults, state=NodeState.ONLINE):
     )
 
 
-def screen(*nodes):
+def screen(*nodes, moves=None):
     state = Status(
         cluster="lab",
         now_s=0,
@@ -44,6 +45,7 @@ def screen(*nodes):
         guests={},
         storage=None,
         waiting=(),
+        moves=moves or Moves(),
     )
     return status_text(state, width=120)
 
@@ -59,3 +61,11 @@ def test_what_one_node_alone_says_stands_beside_it():
     text = screen(node("hv1"), node("hv2", SLOW), node("hv3", state=NodeState.UNKNOWN))
     assert next(line for line in text.splitlines() if line.startswith("hv2")).endswith(SLOW)
     assert "everywhere" not in text
+
+
+def test_who_stays_on_a_node_without_storage_stands_there_with_the_reason():
+    moves = Moves(cut_off={"hv2": {"db1": "no node takes it: hv1: needs 300 MiB, 20 MiB free"}})
+    lines = screen(node("hv1"), node("hv2"), moves=moves).splitlines()
+    (line,) = [each for each in lines if each.startswith(" vm/db1")]
+    assert "hv2 lost its storage" in line
+    assert line.endswith("20 MiB free")

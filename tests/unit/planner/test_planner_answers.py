@@ -12,6 +12,7 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.model.document import Kind
 from pvc_gitops.model.fields import Disposition
 from pvc_gitops.model.ids import derived_mac
+from pvc_gitops.model.inventory import StorageReach
 from pvc_gitops.model.plan import CapacityVerdict, ItemKind
 from pvc_gitops.planner import codec
 from pvc_gitops.planner.diff import difference, shown
@@ -193,3 +194,24 @@ def test_a_secret_is_shown_by_the_digest_of_what_is_encrypted():
     written = codec.plan_to_bytes(made) + codec.inventory_to_bytes(applied(first))
     assert b"ENC[" not in written
     assert change.after["ceph"].startswith("sha256:")
+
+
+def test_a_node_that_lost_its_storage_gets_no_new_guests_but_where_ceph_is_away_for_all():
+    spec = spec_of(*BASE, vm("web1"), vm("web2"), vm("web3"))
+
+    def nodes_of(**storage):
+        inventory = empty(spec, 0)
+        facts = {
+            name: replace(each, storage=storage.get(name, StorageReach.ANSWERS))
+            for name, each in inventory.nodes.items()
+        }
+        made = plan(spec, replace(inventory, nodes=facts), POLICY, None)
+        return {choice.vm: choice for choice in made.placement}
+
+    everybody = {each.node for each in nodes_of().values()}
+    lost = min(everybody)
+    found = nodes_of(**{lost: StorageReach.LOST}).values()
+    assert lost not in {each.node for each in found}
+    assert all(each.rejected[lost] == "has lost its storage" for each in found)
+    away = dict.fromkeys(empty(spec, 0).nodes, StorageReach.LOST)
+    assert {each.node for each in nodes_of(**away).values()} == everybody
