@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pvc_gitops.lab import image, preflight
+from pvc_gitops.lab.errors import LabError
 from pvc_gitops.lab.lab import Lab, is_clean
 from pvc_gitops.lab.process import must_become
 from pvc_gitops.lab.remote import RemoteMode
@@ -75,6 +76,20 @@ def said(lab: Lab, node: str, *argv: str) -> str:
 
 def boot_id(lab: Lab, node: str) -> str:
     return said(lab, node, "cat", "/proc/sys/kernel/random/boot_id")
+
+
+def must_boot_again(lab: Lab, node: str, before: str, failure: str) -> None:
+    """Wait for another boot than `before`. A machine that goes down takes the question with it."""
+
+    def is_another_boot() -> bool:
+        try:
+            done = lab.node(node).run("cat", "/proc/sys/kernel/random/boot_id", timeout_s=5)
+        except (LabError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0 and done.stdout.strip() != before
+
+    must_become(is_another_boot, limit_s=30, failure=failure, hint="")
+    lab.node(node).wait_until_up()
 
 
 def ipmi(lab: Lab, *argv: str) -> str:
@@ -186,12 +201,7 @@ def test_a_bmc_is_the_power_switch_and_knows_its_machine(lab: Lab) -> None:
 def test_a_bmc_gives_a_machine_a_new_boot(lab: Lab, verb: str) -> None:
     before = boot_id(lab, "hv2")
     ipmi(lab, "chassis", "power", verb)
-
-    def is_another_boot() -> bool:
-        return lab.node("hv2").init_pid() is not None and boot_id(lab, "hv2") != before
-
-    must_become(is_another_boot, limit_s=30, failure=f"{verb} does nothing", hint="")
-    lab.node("hv2").wait_until_up()
+    must_boot_again(lab, "hv2", before, f"{verb} does nothing")
 
 
 def test_a_dead_bmc_does_not_answer_and_its_machine_goes_on(lab: Lab) -> None:
@@ -234,13 +244,7 @@ def test_a_reboot_from_inside_keeps_the_disk_and_nothing_else(lab: Lab) -> None:
         lab, "hv3", "sh", "-c", "echo kept > /var/lib/kept; ip link add name br9 type bridge; sync"
     )
     lab.node("hv3").run("systemctl", "reboot")
-
-    def is_another_boot() -> bool:
-        node = lab.node("hv3")
-        return node.init_pid() is not None and boot_id(lab, "hv3") != before
-
-    must_become(is_another_boot, limit_s=30, failure="hv3 did not boot again", hint="")
-    lab.node("hv3").wait_until_up()
+    must_boot_again(lab, "hv3", before, "hv3 did not boot again")
     assert said(lab, "hv3", "cat", "/var/lib/kept") == "kept"
     assert sorted(said(lab, "hv3", "ls", "/sys/class/net").split()) == ["cl0", "lo", "st0", "up0"]
     assert lab.call("outside", ["ping", "-q", "-c", "1", "-W", "2", "10.20.0.3"]) == 0
