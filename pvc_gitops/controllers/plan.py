@@ -47,7 +47,7 @@ from pvc_gitops.model.records import Accepted, Formation, StepStatus
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner import windows
 from pvc_gitops.planner.check import problems
-from pvc_gitops.planner.planner import PLANNER_VERSION, plan
+from pvc_gitops.planner.planner import is_outdated, plan
 from pvc_gitops.planner.remaining import remaining_differs
 from pvc_gitops.world.ports import Leadership, World
 
@@ -303,15 +303,15 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     inv, target = look.observed.inventory, look.observed.target
     current, results = look.observed.plan, look.observed.results
     assert inv.accepted is not None
-    if inv.planner_version is not None and _version(inv.planner_version) > _version(
-        PLANNER_VERSION
-    ):
+    asked, wall_s = inv.intents.values(), world.clock.now_s()
+    words = standing(asked, IntentKind.RETRY, inv.accepted, wall_s)
+    is_told = target and standing(asked, IntentKind.RETRY, target.commit, wall_s)
+    if is_outdated(inv.planner_version) and not is_told:
         return _complain(
             world, memory, f"planner {inv.planner_version} has published; this one is older"
         )
     circumstances = circumstances_of(inv)
     memory = _watch_results(world, memory, current)
-    words = standing(inv.intents.values(), IntentKind.RETRY, inv.accepted, world.clock.now_s())
     what, memory = _retries(world, memory, look, now_s, is_wanted=bool(words))
     is_retry = what.is_now
     same_wish = target is not None and target.commit == inv.accepted
@@ -337,7 +337,6 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     if not (is_news or is_retry or not same_wish):
         rest(world, lead, look, new, words, is_given_up=what.is_given_up)
         return memory
-    wall_s = world.clock.now_s()
     braked = None if words or not same_wish else brake(look.pace, new, wall_s)
     held = withhold.withheld(
         inv,
@@ -420,7 +419,3 @@ def _complain(world: World, memory: PlannerMemory, why: str) -> PlannerMemory:
     if why != memory.complaint:
         world.journal.event("not_planned", why=why)
     return replace(memory, complaint=why)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("."))

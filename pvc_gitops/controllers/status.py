@@ -28,7 +28,7 @@ from pvc_gitops.model.records import (
 )
 from pvc_gitops.model.values import dataclass, replace
 from pvc_gitops.planner import drift
-from pvc_gitops.planner.planner import PLANNER_VERSION
+from pvc_gitops.planner.planner import PLANNER_VERSION, is_outdated
 from pvc_gitops.planner.trash import due_soon
 from pvc_gitops.world.ports import Store, World
 from pvc_gitops.world.protocol import Status
@@ -149,6 +149,10 @@ def _control(world: World, inv: Inventory, held: _Held) -> Iterator[tuple[str, s
                     what,
                     f"git revert {name} && git push, or: pvc source release {name}",
                 )
+    if is_outdated(inv.planner_version):
+        newer = f"planner {inv.planner_version} has published"
+        what = f"{newer}; this release, {PLANNER_VERSION}, leaves planning to it"
+        yield "plan", what, "pvc retry, after a downgrade"
     on_hold = holding.observed(world.store, inv.intents.values(), now_s)
     if on_hold:
         yield "hold", on_hold, "pvc hold status"

@@ -125,6 +125,15 @@ def exit_code(of: Plan) -> int:
     return _EXIT_CHANGES if of.steps else _EXIT_NOTHING
 
 
+def is_outdated(published_by: str | None) -> bool:
+    """Whether a newer planner than this one has published; it may know reasons that this one does not."""
+
+    def parts(version: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in version.split("."))
+
+    return published_by is not None and parts(published_by) > parts(PLANNER_VERSION)
+
+
 def _finished(
     context: Context,
     inventory: Inventory,

@@ -37,6 +37,7 @@ ORDER = (
     "failover",
     "watchdog",
     "fence_check",
+    "releases",
     "pauses",
     "store_full",
     "links",

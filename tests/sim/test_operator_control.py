@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from simulated import BASE, ON, changed, events, play, player, starts, states
 
@@ -10,6 +12,7 @@ from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
 from pvc_gitops.model.control import Obstacle, Pace, Quarantine, Withheld
 from pvc_gitops.model.records import Accepted, Target
+from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.sim.desk import ask
 from pvc_gitops.sim.rest import look_at_status
 
@@ -337,3 +340,25 @@ def test_a_planner_that_stopped_itself_goes_on_by_word():
     assert withheld(one) is None
     assert len(events(one, "plan_published")) == 2
     assert record(one, paths.PACE, Pace).brake is None
+
+
+# --- two releases ------------------------------------------------------------------------------------
+
+
+def test_after_a_downgrade_nothing_is_planned_until_somebody_says_so():
+    """The newer planner may have known a reason that this one does not."""
+    one = player(commits={"smaller": SMALLER})
+    one.play(ON + "settle\n")
+    before = one.cluster.tree.records[paths.TARGET]
+    newer = {**before.value, "planner_version": "999.0.0"}
+    one.cluster.tree.records[paths.TARGET] = replace(before, value=newer)
+    one.play("commit smaller\nwait 120\n")
+    assert record(one, paths.TARGET, Target).planner_version == "999.0.0"
+    assert "this one is older" in events(one, "not_planned")[-1]["why"]
+    said = [what for what in look_at_status(one.cluster)[0].waiting if what[0] == "plan"]
+    assert "999.0.0 has published" in said[0][1]
+    assert said[0][2].startswith("pvc retry")
+    one.play("retry\nsettle\n")
+    assert target(one) == accepted(one)
+    assert record(one, paths.TARGET, Target).planner_version == PLANNER_VERSION
+    assert not [what for what in look_at_status(one.cluster)[0].waiting if what[0] == "plan"]
