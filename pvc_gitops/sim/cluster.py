@@ -454,6 +454,8 @@ class SimCluster:
 
     def resume(self, name: NodeName) -> None:
         node = self.nodes[name]
+        if not node.is_paused:
+            return
         node.is_paused = False
         for guest, domain in node.guests.domains.items():
             if domain.state is not GuestState.PAUSED:

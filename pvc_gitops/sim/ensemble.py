@@ -37,6 +37,8 @@ class Ensemble:
     servers: dict[NodeName, Server]
     leader: NodeName | None = None
     silent_until_s: float = 0.0
+    epoch: int = 0  # of the quorum; its members write it on their disks
+    lost_at_s: float = 0.0  # when the last quorum went
     left_at_s: dict[NodeName, float] = field(default_factory=dict)  # when a server lost its leader
     _following: frozenset[NodeName] = field(default_factory=frozenset)  # the leader among them
 
@@ -46,6 +48,10 @@ class Ensemble:
         if before is None or not self._is_majority(self._group(before)):
             candidates = [s for s in sorted(self.servers) if self._is_majority(self._group(s))]
             self.leader = candidates[0] if candidates else None
+        if self.leader is None and before is not None:
+            self.lost_at_s = self.kernel.now_s
+        if self.leader is not None and self.leader != before:
+            self.epoch += 1
         followed = self._following
         self._following = frozenset() if self.leader is None else self._group(self.leader)
         self.left_at_s.update(dict.fromkeys(followed - self._following, self.kernel.now_s))

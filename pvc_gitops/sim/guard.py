@@ -113,6 +113,14 @@ class SimGuard:
             self.is_paused, self.hindered_s = False, self.kernel.now_s
             self._schedule(0.0)
 
+    @property
+    def asked_s(self) -> float | None:
+        """When the guards were asked on whose answers the lease rests; None: it rests on a heartbeat."""
+        found = None if self.guard is None else self.guard.lease
+        if found is None or not found.is_by_asking:
+            return None
+        return self.kernel.now_s - (self._now() - found.acknowledged_s)
+
     def shut_down(self) -> None:
         """The machine goes down in an orderly way."""
         if self.is_up:

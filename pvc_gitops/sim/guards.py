@@ -65,9 +65,9 @@ class Post:
             self.kernel.after(self.delay_s, lambda: sender.hear(self.tamper(said)))
 
     def _mark(self, name: NodeName) -> str | None:
-        """Of the server's log, where it is certainly in no quorum."""
+        """Of the server's disk, where it is certainly in no quorum."""
         is_in = self.ensemble.is_voting(name) and not self.ensemble.is_silent()
-        return None if is_in else str(self.tree.writes)
+        return None if is_in else f"{self.ensemble.epoch}.{self.tree.writes}"
 
     def _nonce(self) -> str:
         self.numbers += 1

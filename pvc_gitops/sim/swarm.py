@@ -186,9 +186,13 @@ def _in_child(work: Callable[[], Outcome]) -> Outcome:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with os.fdopen(writing, "wb") as pipe:
-            pickle.dump(work(), pipe)
-        os._exit(0)
+        try:
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(work(), pipe)
+        except BaseException:  # noqa: BLE001  the caller's own copy of this stack goes on, not ours
+            traceback.print_exc()
+        finally:
+            os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         answer: Outcome = pickle.load(pipe)  # noqa: S301  our own child's
