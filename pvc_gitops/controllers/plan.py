@@ -306,7 +306,8 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
     asked, wall_s = inv.intents.values(), world.clock.now_s()
     words = standing(asked, IntentKind.RETRY, inv.accepted, wall_s)
     is_told = target and standing(asked, IntentKind.RETRY, target.commit, wall_s)
-    if is_outdated(inv.planner_version) and not is_told:
+    is_downgrade = is_outdated(inv.planner_version)
+    if is_downgrade and not is_told:
         return _complain(
             world, memory, f"planner {inv.planner_version} has published; this one is older"
         )
@@ -334,7 +335,7 @@ def _plan(  # noqa: PLR0911  a list of reasons not to publish
         return _complain(world, memory, f"plan {new.id} does not verify: {wrong[0]}")
     done = frozenset(r.step for r in results.values() if r.status is StepStatus.DONE)
     is_news = current is None or remaining_differs(new, current, done)
-    if not (is_news or is_retry or not same_wish):
+    if not (is_news or is_retry or is_downgrade or not same_wish):
         rest(world, lead, look, new, words, is_given_up=what.is_given_up)
         return memory
     braked = None if words or not same_wish else brake(look.pace, new, wall_s)

@@ -11,6 +11,7 @@ from cloud import Cloud, until
 from faults import fenced, fullest, lives, now, stopped, store_leader, unharmed
 from test_power import alive
 
+from pvc_gitops.ha.cut_off import LOST_S
 from pvc_gitops.lab.cgroup import is_populated, of_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
@@ -20,6 +21,7 @@ REST_S = 10.0
 PULLED_S = 40.0
 ENDED_LIMIT_S = 12.0  # a lease, and what a busy machine makes of it
 ELSEWHERE_LIMIT_S = 90.0
+RESCUED_LIMIT_S = 360.0  # a move is no hurry: LOST_S, looks that wait for Ceph, and emulated boots
 LOOK_S = 0.05
 
 
@@ -89,6 +91,34 @@ def test_without_storage_or_upstream_nobody_is_fenced(cloud: Cloud, network: str
         assert all(disks.gap_s(name) > PULLED_S / 2 for name in here if name in disks.images), (
             "it was never cut off"
         )
+
+
+def test_without_storage_for_minutes_guests_run_elsewhere(cloud: Cloud) -> None:
+    """Their own node ends and gives them up: nobody is fenced, and no late write of theirs arrives."""
+    victim = fullest(cloud)
+    others = [node for node in cloud.nodes() if node != victim]
+    began = now()
+    here = {name for name, nodes in cloud.domains().items() if nodes == [victim]}
+
+    def run_elsewhere() -> bool:
+        there, still_here = set(alive(cloud, others)), set(alive(cloud, [victim]))
+        assert not there & still_here, "they run twice"
+        return here <= there
+
+    with unharmed(cloud, others[0]):
+        was = lives(cloud, cloud.nodes())
+        cloud.lab.link(victim, ["storage"], on=False)
+        cut_s = time.monotonic()
+        try:
+            until("its guests run elsewhere", RESCUED_LIMIT_S, run_elsewhere)
+            took_s = time.monotonic() - cut_s
+            assert cloud.status()["nodes"][victim]["state"] == "degraded"
+        finally:
+            cloud.lab.link(victim, ["storage"], on=True)
+    print(f"{len(here)} guests ran elsewhere {took_s:.0f} s after the cut")
+    assert took_s > LOST_S
+    assert fenced(cloud, began) == []
+    assert lives(cloud, cloud.nodes()) == was
 
 
 def guests_slice(cloud: Cloud, node: str) -> Path:

@@ -14,6 +14,7 @@ from pvc_gitops.model.control import Obstacle, Pace, Quarantine, Withheld
 from pvc_gitops.model.records import Accepted, Target
 from pvc_gitops.planner.planner import PLANNER_VERSION
 from pvc_gitops.sim.desk import ask
+from pvc_gitops.sim.play import Player
 from pvc_gitops.sim.rest import look_at_status
 
 BIGGER = changed("vms/app1.yaml", "memory: 96MiB", "memory: 128MiB\n  reboot_for_changes: now")
@@ -345,13 +346,30 @@ def test_a_planner_that_stopped_itself_goes_on_by_word():
 # --- two releases ------------------------------------------------------------------------------------
 
 
+def upgrade(one: Player) -> None:
+    """The target in force becomes that of a newer planner."""
+    before = one.cluster.tree.records[paths.TARGET]
+    newer = {**before.value, "planner_version": "999.0.0"}
+    one.cluster.tree.records[paths.TARGET] = replace(before, value=newer)
+
+
+def test_an_older_planner_takes_over_when_told_although_nothing_is_to_be_done():
+    one = player()
+    one.play(ON + "settle\n")
+    upgrade(one)
+    one.play("wait 60\nretry\nsettle\n")
+    assert record(one, paths.TARGET, Target).planner_version == PLANNER_VERSION
+    assert not [what for what in look_at_status(one.cluster)[0].waiting if what[0] == "plan"]
+    published = len(events(one, "plan_published"))
+    one.play("wait 60\nsettle\n")
+    assert len(events(one, "plan_published")) == published
+
+
 def test_after_a_downgrade_nothing_is_planned_until_somebody_says_so():
     """The newer planner may have known a reason that this one does not."""
     one = player(commits={"smaller": SMALLER})
     one.play(ON + "settle\n")
-    before = one.cluster.tree.records[paths.TARGET]
-    newer = {**before.value, "planner_version": "999.0.0"}
-    one.cluster.tree.records[paths.TARGET] = replace(before, value=newer)
+    upgrade(one)
     one.play("commit smaller\nwait 120\n")
     assert record(one, paths.TARGET, Target).planner_version == "999.0.0"
     assert "this one is older" in events(one, "not_planned")[-1]["why"]
