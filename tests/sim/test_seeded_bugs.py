@@ -22,6 +22,8 @@ from pvc_gitops.sim.store import Client
 from pvc_gitops.sim.swarm import play_all
 from pvc_guard import life
 
+pytestmark = pytest.mark.long
+
 SEEDS = 2000  # an ordinary one is found among the first twenty
 
 
