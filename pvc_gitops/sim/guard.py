@@ -113,13 +113,13 @@ class SimGuard:
             self.is_paused, self.hindered_s = False, self.kernel.now_s
             self._schedule(0.0)
 
-    @property
-    def asked_s(self) -> float | None:
-        """When the guards were asked on whose answers the lease rests; None: it rests on a heartbeat."""
-        found = None if self.guard is None else self.guard.lease
-        if found is None or not found.is_by_asking:
-            return None
-        return self.kernel.now_s - (self._now() - found.acknowledged_s)
+    def can_renew_by_asking(self, quorum_lost_at_s: float) -> bool:
+        """Has it a lease, and was there no quorum since it asked, if the lease rests on that (RFD 6)?"""
+        life = None if self.guard is None else self.guard.life
+        if not isinstance(life, lease.Holding | lease.Leaving):
+            return False
+        asked_s = self.kernel.now_s - (self._now() - life.lease.acknowledged_s)
+        return not life.lease.is_by_asking or asked_s >= quorum_lost_at_s
 
     def shut_down(self) -> None:
         """The machine goes down in an orderly way."""

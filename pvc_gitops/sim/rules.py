@@ -57,9 +57,8 @@ class Rules:
             return False
         if cluster.post.delay_s >= self._lease_s:
             return True
-        asked_s = cluster.nodes[node].guard.asked_s
-        if asked_s is not None and asked_s < cluster.ensemble.lost_at_s:
-            return True  # a quorum that was there since may have revoked it: nobody is a witness (RFD 6)
+        if not cluster.nodes[node].guard.can_renew_by_asking(cluster.ensemble.lost_at_s):
+            return True
         voters = cluster.ensemble.servers
         guards = (cluster.nodes[v].guard for v in voters if self._hears(node, v))
         witnesses = sum(1 for guard in guards if guard.is_up and not guard.is_paused)
