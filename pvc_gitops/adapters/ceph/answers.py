@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from pvc_gitops.errors import PoolError
 from pvc_gitops.model.inventory import PoolFacts
 from pvc_gitops.world.ports import CephStatus
 
@@ -14,7 +15,12 @@ _OSD_PROFILE: Final = re.compile(r"profile rbd pool=([^\s,]+)")
 
 
 def status(answer: Mapping[str, Any]) -> CephStatus:
-    """Of `ceph status`. An empty cluster is 0 full."""
+    """Of `ceph status`. An empty cluster is 0 full.
+
+    Raises PoolError: a monitor without a quorum answers this one question, with what it knew (tried).
+    """
+    if not answer["quorum"]:
+        raise PoolError("ask", "ceph", "the monitor that answers is in no quorum", retryable=True)
     health, osds, groups = answer["health"], answer["osdmap"], answer["pgmap"]
     total = groups.get("bytes_total", 0)
     return CephStatus(

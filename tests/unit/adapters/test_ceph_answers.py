@@ -7,6 +7,7 @@ import pytest
 
 from pvc_gitops.adapters.ceph import answers
 from pvc_gitops.adapters.ceph.temporary import CLONE, IMPORT, is_temporary
+from pvc_gitops.errors import PoolError
 from pvc_gitops.model.inventory import PoolFacts
 
 FACTS = Path(__file__).parents[2] / "facts" / "ceph"
@@ -24,8 +25,16 @@ def test_status():
     assert 0 < status.used_ratio < 0.1
 
 
+def test_a_monitor_without_a_quorum_is_no_answer():
+    """Ceph 18.2.7 cut off from the other monitors says so, and is in good health as far as it knows."""
+    with pytest.raises(PoolError, match="in no quorum") as caught:
+        answers.status({**fact("status"), "quorum": [], "quorum_names": []})
+    assert caught.value.retryable
+
+
 def test_a_cluster_without_osds_is_not_full():
     empty = {
+        "quorum": [0],
         "health": {"status": "HEALTH_OK", "checks": {}},
         "osdmap": {"num_up_osds": 0, "num_osds": 0},
         "pgmap": {},
