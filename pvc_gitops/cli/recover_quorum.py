@@ -43,7 +43,7 @@ def recover_quorum(dead: tuple[str, ...], seen_dead: tuple[str, ...], *, yes: bo
     read OFF, or you say with --seen-dead that you have seen it.
 
     The lost ones must never start again with their old disks: together they would be the old quorum,
-    beside this one. This release does not let members in again.
+    beside this one. Installed anew from their seeds they are let in again.
     """
     from pvc_gitops.adapters.formation import recover, store, systemd
     from pvc_gitops.formation.quorum import the_dead

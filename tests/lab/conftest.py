@@ -44,6 +44,7 @@ ORDER = (
     "migration_faults",
     "alone",
     "power",
+    "reinstalled",
     "frozen",
     "silence",
     "endurance",

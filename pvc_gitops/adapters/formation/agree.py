@@ -13,6 +13,7 @@ from pvc_gitops.errors import StoreUnavailable, UsageError
 from pvc_gitops.formation.record import FoundingRecord, Told, agreement
 from pvc_gitops.model.codec import canonical, decode
 from pvc_gitops.model.ids import NodeName
+from pvc_gitops.model.records import Formation
 
 RECORD: Final = "/var/lib/pvc/formation/record.json"
 AGREED: Final = "agreed"
@@ -69,10 +70,12 @@ def _missing_history(founding: Founding) -> str | None:
     """Others have founded already. Only their store tells a coordinator that was down meanwhile from one
     that took part, voted, and has lost its disk: what it voted for must not be forgotten."""
     try:
-        has_lived = founding_store(founding).has_lived(founding.layout.me.name)
+        ensemble = founding_store(founding)
+        formed = ensemble.formation()
+        has_lived = ensemble.has_lived(founding.layout.me.name)
     except StoreUnavailable as err:
         return f"the store of the running cluster ({err.reason})"
-    if has_lived:
+    if has_lived or (formed is not None and _is_recovered(formed, founding)):
         founding.progress.mark(RETURNING)
         founding.journal.say("this node was a member before: it comes back without a vote at first")
     return None
@@ -97,14 +100,18 @@ def _was_founded_with_me(founding: Founding) -> bool:
         formed, servers = ensemble.formation(), ensemble.servers()
     except StoreUnavailable:
         return False
-    mine = founding.layout.my_member
-    return (
-        mine is not None
-        and formed is not None
-        and (formed.cluster_id, formed.formation, formed.commit)
-        == (founding.record.cluster_id, founding.record.formation, founding.record.commit)
-        and servers.get(mine.id) == mine.cluster
-    )
+    mine, record = founding.layout.my_member, founding.record
+    if mine is None or formed is None:
+        return False
+    if (formed.cluster_id, formed.commit) != (record.cluster_id, record.commit):
+        return False
+    is_member = servers.get(mine.id) == mine.cluster
+    return is_member if formed.formation == record.formation else _is_recovered(formed, founding)
+
+
+def _is_recovered(formed: Formation, founding: Founding) -> bool:
+    """Was the quorum made anew when most of its members were gone for good? It knows us no more."""
+    return formed.formation > founding.record.formation
 
 
 def founding_store(start: FirstStart) -> store.FoundingStore:

@@ -23,7 +23,7 @@ class Health:
 
     status: str
     checks: tuple[str, ...]
-    monitors_in_quorum: int
+    monitors: tuple[str, ...]  # in quorum
     osds_up: int
 
 
@@ -39,7 +39,7 @@ class Monitors:
         return Health(
             status=raw["health"]["status"],
             checks=tuple(check["summary"]["message"] for _, check in sorted(checks.items())),
-            monitors_in_quorum=len(raw["quorum"]),
+            monitors=tuple(raw["quorum_names"]),
             osds_up=raw["osdmap"]["num_up_osds"],
         )
 
@@ -68,6 +68,15 @@ class Monitors:
         caps = ["mon", "allow profile bootstrap-osd"]
         (entry,) = self._ask("auth get-or-create", entity="client.bootstrap-osd", caps=caps)
         return str(entry["key"])
+
+    def forget_osd(self, uuid: str) -> bool:
+        """Take the OSD with this uuid, if there is one, out of the maps; False while it is up."""
+        for each in self._ask("osd dump")["osds"]:
+            if each["uuid"] == uuid:
+                if each["up"]:
+                    return False
+                self._ask("osd purge-actual", id=each["osd"], yes_i_really_mean_it=True)
+        return True
 
     def new_osd(self, uuid: str, key: str) -> int:
         """The number of the OSD with this uuid: a new one, or the one it has from an earlier call."""

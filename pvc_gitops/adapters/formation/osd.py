@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, machine, systemd
-from pvc_gitops.adapters.formation.context import FirstStart
-from pvc_gitops.errors import UsageError
+from pvc_gitops.adapters.formation.context import FirstStart, Founding
+from pvc_gitops.errors import PoolError, UsageError
 from pvc_gitops.formation.disks import device, osd_number
 from pvc_gitops.formation.render import ceph as render
 from pvc_gitops.formation.secrets import CEPH_KEY_BYTES, ceph_key
@@ -45,6 +45,26 @@ def ensure_all(start: FirstStart) -> None:
                 _ensure_disk(osd, uuid)
 
 
+def missing_removal(founding: Founding) -> str | None:
+    """OSDs of this node whose disks were lost leave the maps: their uuids are those of the new ones."""
+    try:
+        with ceph.monitors() as monitors:
+            for index, osd in enumerate(founding.layout.me.osds):
+                uuid = founding.layout.osd_uuid(index)
+                if _is_lost(index, osd, uuid) and not monitors.forget_osd(uuid):
+                    return "ceph to notice that the lost OSD is down"
+    except PoolError as err:
+        return f"ceph to let the lost OSD go ({err.reason})"
+    return None
+
+
+def _is_lost(index: int, osd: Osd, uuid: str) -> bool:
+    """Has this machine nothing of it?"""
+    if osd.file_path is not None:
+        return not Path(_key_file(index)).exists()
+    return _number_of(uuid) is None
+
+
 # --- a plain file: labs ---------------------------------------------------------------------------
 
 
@@ -62,13 +82,17 @@ def _ensure_file(
 
 
 def _own_key(index: int) -> str:
-    path = f"/var/lib/pvc/formation/osd-{index}.key"
+    path = _key_file(index)
     known = files.read(path)
     if known is not None:
         return known.decode().strip()
     key = ceph_key(os.urandom(CEPH_KEY_BYTES), int(time.time()))
     files.write(path, f"{key}\n", mode=0o600)
     return key
+
+
+def _key_file(index: int) -> str:
+    return f"/var/lib/pvc/formation/osd-{index}.key"
 
 
 def _make_file(osd: Osd, number: int, uuid: str, key: str) -> None:

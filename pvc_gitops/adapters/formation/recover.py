@@ -81,9 +81,7 @@ def monitors(me: NodeName, dead: Sequence[NodeName]) -> str:
     """Make this node's monitor a quorum of its own; in words what was done. Raises WorldError."""
     try:
         with ceph.monitors() as there:
-            return (
-                f"ceph has a quorum of {there.health().monitors_in_quorum} monitors: left as it is"
-            )
+            return f"ceph has a quorum of {len(there.health().monitors)} monitors: left as it is"
     except PoolError:
         pass  # nobody answers: that is what this is for
     unit = f"ceph-mon@{me}.service"
@@ -106,7 +104,7 @@ def monitors(me: NodeName, dead: Sequence[NodeName]) -> str:
     while True:
         try:
             with ceph.monitors() as there:
-                count = there.health().monitors_in_quorum
+                count = len(there.health().monitors)
                 return f"ceph has a quorum of {count} monitor, without {', '.join(gone)}"
         except PoolError as err:
             if time.monotonic() > end_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Final
 
 from pvc_gitops.adapters.formation import ceph, commands, files, osd, systemd
@@ -23,18 +24,23 @@ def line(founding: Founding) -> None:
     _make_monitor(founding)
     systemd.enable(f"ceph-mon@{name}.service", "ceph.target", "ceph-mon.target")
     systemd.start(f"ceph-mon@{name}.service")
-    members = len(founding.layout.members)
-    founding.wait("monitors", lambda: _missing_monitors(members))
-    journal.end("monitors", f"ceph monitors {members}/{members}")
+    returns = founding.progress.has(RETURNING)
+    wanted = {name} if returns else {member.name for member in founding.layout.members}
+    founding.wait("monitors", lambda: _missing_monitors(wanted))
+    journal.end("monitors", f"ceph monitors {', '.join(sorted(wanted))} in quorum")
     journal.begin("osds")
     with ceph.monitors() as monitors:
         if founding.is_first:
             monitors.require_clone_v2()
         _make_manager(founding, monitors)
         osd.write_bootstrap(monitors.bootstrap_key())
+    if returns:
+        founding.wait("osds", lambda: osd.missing_removal(founding))
     osd.ensure_all(founding)
     journal.end("osds", f"{len(founding.layout.me.osds)} OSDs made")
-    if founding.layout.founding_osds:  # without any Ceph waits for a hypervisor's, and so would we
+    if (
+        founding.layout.founding_osds and not returns
+    ):  # without any Ceph waits for a hypervisor's, and so would we
         journal.begin("ceph health")
         founding.wait("ceph health", lambda: _missing_health(founding.layout.founding_osds))
         journal.end("ceph health", "ceph HEALTH_OK")
@@ -133,13 +139,13 @@ def _make_manager(founding: Founding, monitors: ceph.Monitors) -> None:
     systemd.start(f"ceph-mgr@{name}.service")
 
 
-def _missing_monitors(members: int) -> str | None:
+def _missing_monitors(wanted: Set[str]) -> str | None:
     try:
         with ceph.monitors() as monitors:
-            found = monitors.health().monitors_in_quorum
+            found = wanted & set(monitors.health().monitors)
     except PoolError:
         return "a quorum of ceph monitors"
-    return None if found == members else f"ceph monitors ({found}/{members} in quorum)"
+    return None if found == wanted else f"ceph monitors ({len(found)}/{len(wanted)} in quorum)"
 
 
 def _missing_health(osds: int) -> str | None:

@@ -71,9 +71,25 @@ class FoundingStore:
 
     def servers(self) -> Mapping[int, str]:
         """The running ensemble: id -> address, as ZooKeeper itself records it."""
+        return parse_ensemble(self.config())
+
+    def config(self) -> str:
+        """The same, as ZooKeeper writes it. Raises StoreUnavailable."""
         with self._session(USER, self._password) as client:
             data, _ = client.get_async(ENSEMBLE).get(timeout=CALL_S)
-        return parse_ensemble(data.decode())
+        return str(data.decode())
+
+    def join(self, server: str, super_password: str) -> None:
+        """Make a server that follows a member with a vote. Raises StoreUnavailable.
+
+        Args:
+            server: `server.2=10.91.0.2:2888:3888:participant;0.0.0.0:2181`.
+            super_password: only the super user may change the ensemble.
+        """
+        with self._session(SUPER_USER, super_password) as client:
+            client.reconfig_async(
+                joining=server, leaving=None, new_members=None, from_config=-1
+            ).get(timeout=CALL_S)
 
     def found(self, records: Sequence[tuple[str, bytes]], super_password: str) -> None:
         """Close the root to strangers and write everything in one transaction, unless it stands."""

@@ -3,7 +3,8 @@
 `initialize` lets a server with an empty disk vote, once. It is written before the mark and the server is
 started after it, so no interruption makes a second one. A disk that is lost later does not vote: without
 that file a server with an empty disk takes part only when a quorum of the others has filled it (tried).
-So a coordinator that comes back with a new disk gets none.
+So a coordinator that comes back with a new disk gets none. Where the ensemble was made anew without it
+(`pvc node recover-quorum`), it follows and is then given a vote by `reconfig`, one server at a time.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pvc_gitops.adapters.formation.agree import RETURNING, founding_store
 from pvc_gitops.adapters.formation.context import Founding
 from pvc_gitops.errors import StoreUnavailable
 from pvc_gitops.formation.first_records import first_records
+from pvc_gitops.formation.layout import Member
 from pvc_gitops.formation.render import zookeeper as render
 
 OWNER: Final = "zookeeper:zookeeper"
 UNIT: Final = "zookeeper.service"
 PREPARED: Final = "zookeeper-prepared"
+ASK_EVERY_S: Final = 1.0
 
 
 def line(founding: Founding) -> None:
@@ -29,6 +32,8 @@ def line(founding: Founding) -> None:
     systemd.enable(UNIT)
     systemd.start(UNIT)
     founding.wait("zookeeper", lambda: _quorum_missing(founding))
+    if founding.progress.has(RETURNING):
+        founding.wait("zookeeper", lambda: _vote_missing(founding))
     founding.journal.end("zookeeper", f"zookeeper quorum {_in_quorum(founding)}")
     founding.journal.begin("records")
     founding.wait("records", lambda: _records_missing(founding))
@@ -48,12 +53,40 @@ def _prepare(founding: Founding) -> None:
     # `reconfig` rewrites zoo.cfg and writes beside it: both the file and its folder are ZooKeeper's own.
     files.make_folder(render.CONF, mode=0o750, owner=OWNER)
     members = render.members(founding.layout.members)
+    if founding.progress.has(RETURNING):
+        members = founding.wait_for(
+            "zookeeper", lambda: _ensemble_and(mine, founding), lambda: "the store", ASK_EVERY_S
+        )
     files.write(f"{render.CONF}/zoo.cfg", render.ZOO_CFG, owner=OWNER)
     files.write(f"{render.CONF}/zoo.cfg.dynamic", members, owner=OWNER)
     files.write(f"{render.DATA}/myid", f"{mine.id}\n", owner=OWNER)
     if not founding.progress.has(RETURNING):
         files.write(f"{render.DATA}/initialize", "", owner=OWNER)
     founding.progress.mark(PREPARED)
+
+
+def _ensemble_and(mine: Member, founding: Founding) -> str | None:
+    """The ensemble as it is now, and this server: after a recovered quorum it is not the founding's."""
+    try:
+        config = founding_store(founding).config()
+    except StoreUnavailable:
+        return None
+    lines = [each for each in config.splitlines() if each.startswith("server.")]
+    others = [each for each in lines if not each.startswith(f"server.{mine.id}=")]
+    return "".join(f"{each}\n" for each in others) + render.members([mine])
+
+
+def _vote_missing(founding: Founding) -> str | None:
+    """A server whose disk was lost follows first. One that is no member any more is made one then."""
+    mine, ensemble = founding.layout.my_member, founding_store(founding)
+    assert mine is not None
+    try:
+        if ensemble.servers().get(mine.id) == mine.cluster:
+            return None
+        ensemble.join(render.members([mine]).strip(), founding.secrets.zookeeper_super)
+    except StoreUnavailable as err:
+        return f"a vote ({err.reason})"
+    return "a vote"
 
 
 def _modes(founding: Founding) -> dict[str, str | None]:
