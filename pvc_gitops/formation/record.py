@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from pvc_gitops.formation.layout import FOUNDING, Layout
 from pvc_gitops.model.ids import CommitId, NodeName
+from pvc_gitops.model.records import Formation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,30 @@ def agreement(
         absent=having(Verdict.ABSENT),
         different=having(Verdict.DIFFERENT),
     )
+
+
+class Standing(StrEnum):
+    """What a running ensemble says of one of its founders."""
+
+    STRANGER = "stranger"  # it was founded from something else, or without this one
+    MEMBER = "member"
+    LOST = (
+        "lost"  # its quorum was made anew when most were gone for good, and knows this one no more
+    )
+
+
+def standing(
+    mine: FoundingRecord, me: NodeName, formed: Formation | None, servers: Mapping[int, str]
+) -> Standing:
+    """How `me` stands to the ensemble that holds `formed` and has these servers: id -> address."""
+    if formed is None or (formed.cluster_id, formed.commit) != (mine.cluster_id, mine.commit):
+        return Standing.STRANGER
+    if formed.formation > mine.formation:
+        return Standing.LOST
+    is_member = any(
+        servers.get(each.id) == each.address for each in mine.members if each.name == me
+    )
+    return Standing.MEMBER if is_member else Standing.STRANGER
 
 
 def _verdict(

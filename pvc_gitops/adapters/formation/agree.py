@@ -10,10 +10,9 @@ from pvc_gitops.adapters.formation import files, peers, store
 from pvc_gitops.adapters.formation.context import FirstStart, Founding
 from pvc_gitops.adapters.formation.credentials import OWN
 from pvc_gitops.errors import StoreUnavailable, UsageError
-from pvc_gitops.formation.record import FoundingRecord, Told, agreement
+from pvc_gitops.formation.record import FoundingRecord, Standing, Told, agreement, standing
 from pvc_gitops.model.codec import canonical, decode
 from pvc_gitops.model.ids import NodeName
-from pvc_gitops.model.records import Formation
 
 RECORD: Final = "/var/lib/pvc/formation/record.json"
 AGREED: Final = "agreed"
@@ -54,7 +53,7 @@ def _missing(founding: Founding) -> str | None:
         # Waited for and not given up: it may be installed anew while we stand ready.
         names = ", ".join(found.different)
         return f"{names} to found the same as here ({mine.commit[:12]}): install it from this seed"
-    if found.is_complete or _was_founded_with_me(founding):
+    if found.is_complete or _standing(founding) is not Standing.STRANGER:
         return None
     return f"{', '.join(found.absent)} ({len(found.same)} of {len(mine.members)} here)"
 
@@ -70,12 +69,11 @@ def _missing_history(founding: Founding) -> str | None:
     """Others have founded already. Only their store tells a coordinator that was down meanwhile from one
     that took part, voted, and has lost its disk: what it voted for must not be forgotten."""
     try:
-        ensemble = founding_store(founding)
-        formed = ensemble.formation()
-        has_lived = ensemble.has_lived(founding.layout.me.name)
+        has_lived = founding_store(founding).has_lived(founding.layout.me.name)
+        found = _told_standing(founding)
     except StoreUnavailable as err:
         return f"the store of the running cluster ({err.reason})"
-    if has_lived or (formed is not None and _is_recovered(formed, founding)):
+    if has_lived or found is Standing.LOST:
         founding.progress.mark(RETURNING)
         founding.journal.say("this node was a member before: it comes back without a vote at first")
     return None
@@ -90,28 +88,22 @@ def _answers(founding: Founding) -> Mapping[NodeName, Told | None]:
     return peers.ask_all(others, OWN)
 
 
-def _was_founded_with_me(founding: Founding) -> bool:
+def _standing(founding: Founding) -> Standing:
     """The others may have seen our record, founded and ended while we were down: then their ensemble
-    runs, holds the same founding and counts us among its servers."""
+    runs, holds the same founding and counts us among its servers, or has lost us since."""
     if not any(store.mode_of(member.address) for member in founding.record.members):
-        return False
+        return Standing.STRANGER
     try:
-        ensemble = founding_store(founding)
-        formed, servers = ensemble.formation(), ensemble.servers()
+        return _told_standing(founding)
     except StoreUnavailable:
-        return False
-    mine, record = founding.layout.my_member, founding.record
-    if mine is None or formed is None:
-        return False
-    if (formed.cluster_id, formed.commit) != (record.cluster_id, record.commit):
-        return False
-    is_member = servers.get(mine.id) == mine.cluster
-    return is_member if formed.formation == record.formation else _is_recovered(formed, founding)
+        return Standing.STRANGER
 
 
-def _is_recovered(formed: Formation, founding: Founding) -> bool:
-    """Was the quorum made anew when most of its members were gone for good? It knows us no more."""
-    return formed.formation > founding.record.formation
+def _told_standing(founding: Founding) -> Standing:
+    """Raises StoreUnavailable."""
+    ensemble = founding_store(founding)
+    formed, servers = ensemble.formation(), ensemble.servers()
+    return standing(founding.record, founding.layout.me.name, formed, servers)
 
 
 def founding_store(start: FirstStart) -> store.FoundingStore:

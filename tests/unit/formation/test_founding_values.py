@@ -13,7 +13,7 @@ from pvc_gitops.errors import UsageError
 from pvc_gitops.formation import identity, seed
 from pvc_gitops.formation.first_records import first_records
 from pvc_gitops.formation.layout import layout
-from pvc_gitops.formation.record import FoundingRecord, agreement, record_of
+from pvc_gitops.formation.record import FoundingRecord, Standing, agreement, record_of, standing
 from pvc_gitops.formation.secrets import Authority, FoundingSecrets, ceph_key, draw
 from pvc_gitops.model import paths
 from pvc_gitops.model.codec import decode
@@ -187,6 +187,28 @@ def test_a_member_that_founds_something_else_is_different(change):
     found = agreement(record(), HV1, {NodeName("hv2"): other, NodeName("hv3"): record()})
     assert found.different == ("hv2",)
     assert not found.is_complete
+
+
+FORMED = Formation(cluster_id=CLUSTER_ID, tree=1, formation=1, founded_at_s=NOW_S, commit=COMMIT)
+SERVERS = {member.id: member.address for member in record().members}
+
+
+@pytest.mark.parametrize(
+    ("formed", "servers", "expected"),
+    [
+        (FORMED, SERVERS, Standing.MEMBER),
+        (FORMED, {2: SERVERS[2], 3: SERVERS[3]}, Standing.STRANGER),
+        (FORMED, {**SERVERS, 1: "10.21.0.9"}, Standing.STRANGER),
+        (None, SERVERS, Standing.STRANGER),
+        (dataclasses.replace(FORMED, cluster_id="x"), SERVERS, Standing.STRANGER),
+        (dataclasses.replace(FORMED, commit="d" * 40), SERVERS, Standing.STRANGER),
+        (dataclasses.replace(FORMED, formation=2), {3: SERVERS[3]}, Standing.LOST),
+        # Known again, and interrupted then: it still has no vote until it has caught up.
+        (dataclasses.replace(FORMED, formation=2), SERVERS, Standing.LOST),
+    ],
+)
+def test_how_a_founder_stands_to_a_running_ensemble(formed, servers, expected):
+    assert standing(record(), HV1, formed, servers) is expected
 
 
 # --- first records ---
