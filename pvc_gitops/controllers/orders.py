@@ -39,6 +39,7 @@ from pvc_gitops.world.ports import Create, Leadership, World
 
 RETRY_FIRST_S: Final = 10.0
 RETRY_MAX_S: Final = 300.0
+ELSEWHERE_S: Final = 10.0  # so long a guest that may be moved again goes to another node only
 TRIES_MAX: Final = 3  # of a single wish; a drain goes on trying
 _MOVABLE: Final = (GuestPhase.RUNNING, GuestPhase.STOPPED, GuestPhase.FAILED, GuestPhase.WAITING)
 _ENDABLE: Final = (GuestPhase.RUNNING, GuestPhase.WAITING)
@@ -233,7 +234,7 @@ def _scene(
             continue
         guest = _asked(of, name)
         if name not in bound:
-            guest = _elsewhere(guest, tries.get(name), of.takers)
+            guest = _elsewhere(guest, tries.get(name), of.takers, now_s)
         if name in ending:
             guest = _where_storage_is(guest, look.sound)
         methods[name] = _method(of, guest, placement)
@@ -284,9 +285,12 @@ def _asked(of: Scene, name: VmName) -> Guest:
     return ask_of(vm, of.groups, sriov) or Guest.disabled(name)
 
 
-def _elsewhere(guest: Guest, last: Try | None, takers: frozenset[NodeName]) -> Guest:
-    """Every second time not where it could not go the last time, if there is anywhere else."""
-    if last is None or last.failures % 2 == 0:
+def _elsewhere(
+    guest: Guest, last: Try | None, takers: frozenset[NodeName], now_s: float
+) -> Guest:
+    """Every second time not where it could not go the last time, if there is anywhere else: room or a rule
+    may leave only that one, so it may go there again a little later."""
+    if last is None or last.failures % 2 == 0 or now_s >= last.rest_until_s + ELSEWHERE_S:
         return guest
     allowed = (guest.nodes if guest.is_strict and guest.nodes else takers) - {last.to}
     return replace(guest, nodes=allowed, is_strict=True) if allowed else guest
