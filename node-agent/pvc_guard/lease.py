@@ -66,7 +66,7 @@ from pvc_guard.life import (
     Parting,
     Timing,
 )
-from pvc_guard.saved import Saved, saved, saved_of_json, to_json
+from pvc_guard.saved import Saved, out_of_json, saved, saved_of_json, to_json
 from pvc_guard.words import (
     Acknowledged,
     Action,
@@ -131,6 +131,7 @@ __all__ = [
     "Via",
     "WriteHeartbeat",
     "begin",
+    "out_of_json",
     "saved",
     "saved_of_json",
     "step",

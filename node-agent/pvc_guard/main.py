@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pvc_guard import lease
 from pvc_guard import watchdog as dogs
@@ -33,6 +33,7 @@ from pvc_guard.post import Post, Server, read_key
 from pvc_guard.slice import GuestSlice
 from pvc_guard.store import Login, Me, Store
 
+T = TypeVar("T")
 TICK_S: Final = 0.25  # a lease's end is acted upon at most this late; W + 2 s leave room for it
 HOLD_S: Final = 3.0  # between two looks for a hold of the operators
 STRAYS_S: Final = 5.0  # walking /proc costs 3 ms; while no lease is held it is done at every tick
@@ -146,7 +147,8 @@ class Process:
 
     def save(self) -> None:
         """For the next guard process and for the agent. /run is in memory: a rename is enough."""
-        value = {**lease.to_json(self.guard), "faults": list(self.faults)}
+        out = None if self.post is None else self.post.out
+        value = {**lease.to_json(self.guard, out), "faults": list(self.faults)}
         if value != self.written:
             part = self.paths.state.with_suffix(".part")
             part.write_text(json.dumps(value, sort_keys=True))
@@ -209,7 +211,7 @@ def _begin(paths: Paths, config: Mapping[str, Any]) -> Process:
         ),
         now_s=boottime_s(),
         is_slice_empty=guests.is_empty() and not guests.strays(),
-        saved=_saved(paths.state),
+        saved=_left(paths.state, lease.saved_of_json),
         coordinators=frozenset(_hosts(zookeeper["servers"])),
     )
     _log("begins", life=_name(guard.life), incarnation=guard.incarnation)
@@ -271,7 +273,8 @@ def _post(
     if own:
         port = int(own[0].rpartition(":")[2])
         server = Server(address=me, port=port, data=paths.zookeeper)
-    return Post(me=me, voters=tuple(_hosts(servers)), key=key, server=server, tell=tell)
+    out = _left(paths.state, lambda value: lease.out_of_json(value, boot_id()))
+    return Post(me=me, voters=tuple(_hosts(servers)), key=key, server=server, out=out, tell=tell)
 
 
 def _hosts(servers: list[str]) -> list[str]:
@@ -284,13 +287,14 @@ def _config(path: Path) -> dict[str, Any]:
         return tomllib.load(stream)
 
 
-def _saved(path: Path) -> lease.Saved | None:
+def _left(path: Path, read: Callable[[Mapping[str, object]], T | None]) -> T | None:
+    """What the process before has left."""
     try:
-        return lease.saved_of_json(json.loads(path.read_text()))
+        return read(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
     except ValueError as err:
-        _log("no lease to go on with", why=err)  # the file of another release, or a torn one
+        _log("nothing to go on with", why=err)  # the file of another release, or a torn one
         return None
 
 

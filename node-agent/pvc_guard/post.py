@@ -18,7 +18,7 @@ from typing import Final
 
 from pvc_guard import lease
 from pvc_guard.machine import boottime_s
-from pvc_guard.talk import NONCE_BYTES, PORT, SIZE_MAX, Notebook, Witness
+from pvc_guard.talk import NONCE_BYTES, PORT, SIZE_MAX, Notebook, Out, Witness
 
 Tell = Callable[[Callable[..., lease.Event]], None]  # takes an event that lacks its now_s
 
@@ -76,6 +76,7 @@ class Post:
         voters: tuple[str, ...],
         key: bytes,
         server: Server | None,
+        out: Out | None = None,
         tell: Tell,
         port: int = PORT,
     ) -> None:
@@ -86,11 +87,16 @@ class Post:
         self._notebook = Notebook(
             key=key, voters=voters, new_nonce=lambda: secrets.token_hex(NONCE_BYTES)
         )
-        self._witness = None if server is None else Witness(me=me, voters=voters, key=key)
+        self._witness = None if server is None else Witness(me=me, voters=voters, key=key, out=out)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
         self._socket.bind((me, port))
         threading.Thread(target=self._listen, name="post", daemon=True).start()
+
+    @property
+    def out(self) -> Out | None:
+        """What this node is witness of."""
+        return None if self._witness is None else self._witness.out
 
     def ask(self, asked_at_s: float) -> None:
         """Send a question to every coordinator; their answers are told."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from pvc_guard.life import Guard, Hold, Killing, Lease
+from pvc_guard.talk import Out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +54,11 @@ def saved(guard: Guard) -> Saved | None:
     )
 
 
-def to_json(guard: Guard) -> dict[str, object]:
+def to_json(guard: Guard, out: Out | None) -> dict[str, object]:
     """The guard's file under /run, read by the next guard process and by this node's agent.
 
-    `lease_until_s` is CLOCK_BOOTTIME, None without a valid lease; `saved` is for the next process.
+    `lease_until_s` is CLOCK_BOOTTIME, None without a valid lease; `saved` and `out`, what this node is
+    witness of, are for the next process.
     """
     lease, keep = guard.lease, saved(guard)
     return {
@@ -68,7 +70,21 @@ def to_json(guard: Guard) -> dict[str, object]:
         "is_slice_empty": guard.is_slice_empty,
         "is_held": guard.held is not None,
         "saved": None if keep is None else asdict(keep),
+        "out": None if out is None else asdict(out),
     }
+
+
+def out_of_json(value: Mapping[str, object], boot_id: str) -> Out | None:
+    """What the process before was witness of, in the same boot. Raises ValueError as `saved_of_json`."""
+    if value.get("boot_id") != boot_id:
+        return None
+    match value.get("out"):
+        case None:
+            return None
+        case {"since_s": int() | float() as since_s, "mark": str(mark)}:
+            return Out(float(since_s), mark)
+        case _:
+            raise ValueError("what it was witness of is not what a guard writes")
 
 
 def saved_of_json(value: Mapping[str, object]) -> Saved | None:

@@ -138,6 +138,14 @@ class Notebook:
 # --- who answers ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A server that is in no quorum: known since when, on CLOCK_BOOTTIME, and the mark of its disk."""
+
+    since_s: float
+    mark: str
+
+
 @dataclass(slots=True)
 class Witness:
     """What a coordinator's guard knows of its own server, by looking when it is asked.
@@ -149,8 +157,7 @@ class Witness:
     me: str
     voters: tuple[str, ...]
     key: bytes
-    _since_s: float | None = None
-    _mark: str = ""
+    out: Out | None = None  # the next guard process of this boot goes on with it
 
     def answer(self, data: bytes, now_s: float, look: Callable[[], str | None]) -> bytes | None:
         """The datagram to send back; None where this is no question to us.
@@ -165,10 +172,11 @@ class Witness:
             return None
         mark = look()
         if mark is None:
-            self._since_s = None
-        elif self._since_s is None or mark != self._mark:
-            self._since_s, self._mark = now_s, mark
-        is_out = self._since_s is not None
-        out_for_s = 0.0 if self._since_s is None else now_s - self._since_s
-        answer = Answer(nonce=question.nonce, of=self.me, is_out=is_out, out_for_s=out_for_s)
+            self.out = None
+        elif self.out is None or mark != self.out.mark:
+            self.out = Out(now_s, mark)
+        out_for_s = 0.0 if self.out is None else now_s - self.out.since_s
+        answer = Answer(
+            nonce=question.nonce, of=self.me, is_out=self.out is not None, out_for_s=out_for_s
+        )
         return write_answer(self.key, answer)

@@ -20,7 +20,7 @@ from pvc_gitops.sim.kernel import Event, Kernel
 from pvc_gitops.sim.store import Tree
 from pvc_gitops.world.ports import Check, Create, Op, Put
 from pvc_guard import lease
-from pvc_guard.talk import Notebook, Witness
+from pvc_guard.talk import Notebook, Out, Witness
 
 HEARTBEAT_S: Final = 1.0
 # A hair more than a heartbeat, so that rounding never skips one.
@@ -57,6 +57,7 @@ class SimGuard:
     is_paused: bool = False
     guard: lease.Guard | None = None
     kept: lease.Saved | None = None
+    kept_out: Out | None = None
     petted_s: float = 0.0
     watchdog_s: float | None = WATCHDOG_S  # of its hardware; None: it has none
     armed_s: float | None = None  # what it had when the machine booted
@@ -71,7 +72,7 @@ class SimGuard:
 
     def boot(self, boot_id: str) -> None:
         """The machine has come up; /run is empty."""
-        self.boot_id, self.kept = boot_id, None
+        self.boot_id, self.kept, self.kept_out = boot_id, None, None
         self.petted_s, self.armed_s = self.kernel.now_s, self.watchdog_s
         self.start()
         if self.armed_s is not None:
@@ -91,6 +92,8 @@ class SimGuard:
             coordinators=frozenset(self.post.addresses),
         )
         self._notebook, self._witness = self.post.notebook(), self.post.witness(self.node)
+        if self._witness is not None:
+            self._witness.out = self.kept_out
         self._has_seen_hold = True
         self._was_empty = not self.guests.domains
         self._perform(actions)
@@ -99,6 +102,7 @@ class SimGuard:
     def die(self) -> None:
         if self.guard is not None:
             self.kept = lease.saved(self.guard)
+            self.kept_out = None if self._witness is None else self._witness.out
         self.is_up, self.guard = False, None
         self._notebook, self._witness = None, None
         self._unread.clear()

@@ -130,7 +130,7 @@ def test_a_heartbeat_makes_the_next_renewal_easy_again():
 def test_what_rests_on_asking_survives_a_restart_as_such():
     guard, _ = silent_until(holding(), 105.0)
     guard, _ = run(guard, *(out(105.1, 105.0, of, 3.0) for of in "ab"))
-    kept = g.saved_of_json(g.to_json(guard))
+    kept = g.saved_of_json(g.to_json(guard, None))
     again, _ = g.begin(
         boot_id="boot",
         timing=guard.timing,

@@ -132,7 +132,7 @@ def test_only_the_answer_to_the_last_wish_counts():
 @pytest.mark.parametrize(("now_s", "goes_on"), [(150.0, True), (162.0, False)])
 def test_a_restart_goes_on_with_a_hold_and_its_end(now_s, goes_on):
     guard, _ = run(held(), g.SlicePopulated(now_s=120.0))
-    kept = g.saved_of_json(g.to_json(guard))
+    kept = g.saved_of_json(g.to_json(guard, None))
     again, actions = g.begin(
         boot_id="boot", timing=guard.timing, now_s=now_s, is_slice_empty=False, saved=kept
     )
@@ -141,7 +141,7 @@ def test_a_restart_goes_on_with_a_hold_and_its_end(now_s, goes_on):
 
 
 def test_a_broken_hold_is_refused():
-    value = g.to_json(held())
+    value = g.to_json(held(), None)
     value["saved"]["hold"] = {"id": 7}
     with pytest.raises(ValueError, match="saved hold"):
         g.saved_of_json(value)

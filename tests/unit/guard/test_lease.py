@@ -233,7 +233,7 @@ def test_an_opening_answered_too_late_is_asked_again():
 
 def test_a_restart_within_the_lease_goes_on_and_kills_nobody():
     guard, _ = run(holding(), g.Acknowledged(now_s=103.0, incarnation="b.100000", sent_at_s=102.0))
-    keep = g.saved_of_json(g.to_json(guard))
+    keep = g.saved_of_json(g.to_json(guard, None))
     again, actions = begin(107.9, is_slice_empty=False, saved=keep)
     assert actions == ()
     assert again.incarnation == "b.100000"
@@ -384,7 +384,7 @@ class Machine:
                 self.has_guests = True
             case "restart":
                 self.now += 0.01  # no process starts within a millisecond
-                keep = g.saved_of_json(g.to_json(self.guard))
+                keep = g.saved_of_json(g.to_json(self.guard, None))
                 self.guard, actions = self._begin(keep)
                 self.do(actions)
 

@@ -1,9 +1,11 @@
 """Questions and answers between guards: only fresh, authentic ones of the right guard count."""
 
 import itertools
+import json
 
 import pytest
 
+from pvc_guard import lease
 from pvc_guard.talk import (
     Answer,
     Notebook,
@@ -124,3 +126,36 @@ def test_questions_without_answers_are_forgotten():
 
 def test_the_order_of_an_ensemble_is_nobodys_business():
     assert digest_of(VOTERS) == digest_of(tuple(reversed(VOTERS)))
+
+
+def told(of, now_s, mark="mark"):
+    """For how long its server has been out, as a question at that time finds it."""
+    book = notebook()
+    said = of.answer(book.ask(105.0)["10.21.0.2"], now_s, lambda: mark)
+    return book.take(said)[0].out_for_s
+
+
+@pytest.mark.parametrize(
+    ("boot", "mark", "expected"),
+    [("boot", "mark", 30.0), ("boot", "another mark", 0.0), ("another boot", "mark", 0.0)],
+)
+def test_the_next_guard_of_a_boot_is_witness_of_what_the_last_one_was(boot, mark, expected):
+    one = witness()
+    told(one, 50.0)
+    guard, _ = lease.begin(
+        boot_id="boot",
+        timing=lease.Timing(lease_s=6.0, heartbeat_s=1.0),
+        now_s=50.0,
+        is_slice_empty=True,
+        saved=None,
+        coordinators=frozenset(VOTERS),
+    )
+    written = json.loads(json.dumps(lease.to_json(guard, one.out)))
+    following = witness()
+    following.out = lease.out_of_json(written, boot)
+    assert told(following, 80.0, mark) == expected
+
+
+def test_what_is_not_a_witness_s_is_not_taken_for_one():
+    with pytest.raises(ValueError, match="witness"):
+        lease.out_of_json({"boot_id": "boot", "out": {"since_s": "long"}}, "boot")
