@@ -285,11 +285,9 @@ def _asked(of: Scene, name: VmName) -> Guest:
     return ask_of(vm, of.groups, sriov) or Guest.disabled(name)
 
 
-def _elsewhere(
-    guest: Guest, last: Try | None, takers: frozenset[NodeName], now_s: float
-) -> Guest:
-    """Every second time not where it could not go the last time, if there is anywhere else: room or a rule
-    may leave only that one, so it may go there again a little later."""
+def _elsewhere(guest: Guest, last: Try | None, takers: frozenset[NodeName], now_s: float) -> Guest:
+    """Every second time not where it could not go the last time, if there is anywhere else; room or a
+    rule may leave only that one, so a little later it may go there again."""
     if last is None or last.failures % 2 == 0 or now_s >= last.rest_until_s + ELSEWHERE_S:
         return guest
     allowed = (guest.nodes if guest.is_strict and guest.nodes else takers) - {last.to}

@@ -68,8 +68,8 @@ class Rules:
         return self.cluster.wires.talk(node, voter, Net.CLUSTER)
 
     def on_kill(self, node: NodeName, why: str, hindered_s: float) -> None:
-        """A guard ends its guests."""
-        if not self._has_mad_clocks():
+        """A guard ends its guests; one whose machine goes down has no lease to be kept from."""
+        if not self._has_mad_clocks() and not self.cluster.nodes[node].is_leaving:
             self.cluster.checkers.killed(node, why, hindered_s, self._lease_s)
 
     def on_start(self, guest: str, node: NodeName) -> None:
