@@ -18,6 +18,7 @@ from pvc_gitops.model.plan import MoveMethod
 from pvc_gitops.model.records import Applied, Target
 from pvc_gitops.sim.cluster import SimCluster
 from pvc_gitops.sim.node import SimNode
+from pvc_gitops.sim.process import Killed
 from pvc_gitops.world.protocol import Question
 
 STEP_S: Final = 0.1
@@ -25,11 +26,23 @@ LIMIT_S: Final = 120.0
 
 
 def ask(cluster: SimCluster, op: str, **args: object) -> Any:  # noqa: ANN401  as the operation says
-    """Ask the first coordinator that reaches the store. Raises UsageError with the refusal."""
+    """Ask the first coordinator that reaches the store.
+
+    Raises UsageError with the refusal, or where the agent dies over it: it may have come about.
+    """
     nodes = [n for n in cluster.nodes.values() if n.is_coordinator and _answers(cluster, n)]
     if not nodes:
         raise UsageError("no coordinator answers", hint="power on a majority first")
-    node, kernel = nodes[0], cluster.kernel
+    node = nodes[0]
+    try:
+        return _asked(cluster, node, op, args)
+    except Killed:
+        node.agent.die()
+        raise UsageError(f"the agent of {node.name} died over it", hint="ask again") from None
+
+
+def _asked(cluster: SimCluster, node: SimNode, op: str, args: Mapping[str, object]) -> Any:  # noqa: ANN401
+    kernel = cluster.kernel
     world = cluster.world_of(node, node.agent)
     question = Question(id=1, op=op, args=dict(args))
     until_s = kernel.now_s + LIMIT_S

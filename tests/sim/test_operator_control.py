@@ -343,6 +343,15 @@ def test_a_planner_that_stopped_itself_goes_on_by_word():
     assert record(one, paths.PACE, Pace).brake is None
 
 
+def test_an_agent_that_dies_over_an_order_says_nothing_and_the_order_can_be_given_again():
+    one = player()
+    one.play(ON + "settle\nagent hv1 kill 0\ndrain hv2\n")
+    assert events(one, "operator")[-1]["refused"] == "the agent of hv1 died over it"
+    assert not one.cluster.nodes["hv1"].agent.is_up
+    one.play("agent hv1 start\ndrain hv2\nsettle\n")
+    assert not [at for at in one.cluster.placements().values() if at.owner == "hv2"]
+
+
 # --- two releases ------------------------------------------------------------------------------------
 
 
