@@ -59,9 +59,12 @@ def missing_removal(founding: Founding) -> str | None:
 
 
 def _is_lost(index: int, osd: Osd, uuid: str) -> bool:
-    """Has this machine nothing of it?"""
+    """Is its disk here, and nothing of it on that? Raises UsageError where the disk is not here: its data
+    may still be on it."""
     if osd.file_path is not None:
         return not Path(_key_file(index)).exists()
+    assert osd.disk is not None
+    _device(dict(osd.disk))
     return _number_of(uuid) is None
 
 
